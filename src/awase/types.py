@@ -1,0 +1,108 @@
+"""The vocabulary of tensors every folder shares: what a batch is, what an encoder gives, what a classifier says."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""One modality of a batch: a tensor, or named tensors (`input_ids`, `attention_mask` of a tokenizer)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one step, a dictionary entry per modality.
+
+    `inputs[modality]` has one row per sample; the rows of samples that lack the modality hold zeros and must not be
+    used: `present[modality]` says which rows are real. `complete` names the modalities every sample has, so that the
+    usual case costs no look at a tensor. `targets` are class indices `(batch,)`, or `(batch, classes)` for several
+    labels and for mixed samples. `index` is the row of each sample in its data set.
+    """
+
+    ids: tuple[str, ...]
+    index: Int[Tensor, " batch"]
+    inputs: dict[str, Inputs]
+    present: dict[str, Bool[Tensor, " batch"]]
+    complete: frozenset[str]
+    targets: Int[Tensor, " batch"] | Float[Tensor, "batch classes"] | None = None
+    keys: Int[Tensor, " batch"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with every tensor on `device`."""
+        return replace(
+            self,
+            index=self.index.to(device),
+            inputs={name: map_inputs(value, lambda t: t.to(device)) for name, value in self.inputs.items()},
+            present={name: value.to(device) for name, value in self.present.items()},
+            targets=None if self.targets is None else self.targets.to(device),
+            keys=None if self.keys is None else self.keys.to(device),
+        )
+
+
+def map_inputs(value: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
+    """`value` with `function` applied to its tensor, or to each of its named tensors."""
+    if isinstance(value, Tensor):
+        return function(value)
+    return {name: function(tensor) for name, tensor in value.items()}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder makes of one modality: one vector per sample, and its tokens where it has some."""
+
+    pooled: Float[Tensor, "batch dim"]
+    tokens: Float[Tensor, "batch tokens dim"] | None = None
+    mask: Bool[Tensor, "batch tokens"] | None = None
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """`logits` of the decision; `modality_logits` where the fusion can split them; features before the fusion.
+
+    Rows of `modality_logits[m]` of samples that lack modality `m` are zero and mean nothing; see `Batch.present`.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+    modality_logits: dict[str, Float[Tensor, "batch classes"]] = field(default_factory=dict)
+    encoded: dict[str, Encoded] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """One modality in, `Encoded` out. `prefix` is the part below the first adapted block, `suffix` the rest."""
+
+    dim: int
+    num_blocks: int
+    cut: int
+
+    def prefix(self, inputs: Any) -> Any: ...
+
+    def suffix(self, hidden: Any) -> Encoded: ...
+
+    def __call__(self, inputs: Any) -> Encoded: ...
+
+
+class Tokenizer(Protocol):
+    """Texts to arrays of a fixed width; the encoder makes it, the data uses it."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def __call__(self, texts: list[str]) -> dict[str, Any]: ...
+
+
+class Loader(Protocol):
+    """Batches of one split. `epoch(e, start=k)` gives the batches of epoch `e` from batch `k` on, always the same."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def num_samples(self) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]: ...
