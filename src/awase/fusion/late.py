@@ -1,0 +1,127 @@
+"""Late fusion: the mean or the sum of the modalities' logits, or one linear layer on their concatenation.
+
+All three split exactly: the fused logits are defined from the logits of each modality.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Features = Mapping[str, Float[Tensor, "batch _"]]
+Logits = dict[str, Float[Tensor, "batch classes"]]
+Presence = Mapping[str, Bool[Tensor, " batch"] | None]
+"""Per modality, which samples have it; None: all of them."""
+
+
+class Fusion(nn.Module):
+    """Turns per-modality features, or the logits of per-modality heads, into (fused logits, per-modality logits)."""
+
+    needs_heads: ClassVar[bool]
+    options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, dims: dict[str, int], num_classes: int) -> None:
+        super().__init__()
+        self.dims = dims
+        self.num_classes = num_classes
+
+    def forward(
+        self, features: Features, head_logits: Logits, present: Presence
+    ) -> tuple[Float[Tensor, "batch classes"], Logits]:
+        raise NotImplementedError
+
+
+class LateMean(Fusion):
+    """The weighted mean of the logits of the modalities a sample has: z = sum_m w_m z_m / T_m over sum_m w_m.
+
+    With `of="probabilities"` the logarithm of the mean of softmax(z_m / T_m). A sample without any modality gets
+    zeros. Weights and temperatures are one unless given (`weights={"audio": 0.7, ...}`).
+    """
+
+    needs_heads = True
+    options = ("of", "weights", "temperatures")
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        num_classes: int,
+        of: str = "logits",
+        weights: Mapping[str, float] | None = None,
+        temperatures: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(dims, num_classes)
+        if of not in ("logits", "probabilities"):
+            raise ValueError(f"A late mean is taken of 'logits' or of 'probabilities', not of {of!r}.")
+        self.of = of
+        self.weights = {name: 1.0 if weights is None else float(weights[name]) for name in dims}
+        self.temperatures = {name: 1.0 if temperatures is None else float(temperatures[name]) for name in dims}
+        self.plain = weights is None and temperatures is None and of == "logits"
+
+    def forward(
+        self, features: Features, head_logits: Logits, present: Presence
+    ) -> tuple[Float[Tensor, "batch classes"], Logits]:
+        scores = head_logits if self.plain else {name: self._score(name, z) for name, z in head_logits.items()}
+        total, weight = weighted_sum(scores, self.weights, present)
+        mean = total / weight
+        return (mean if self.of == "logits" else mean.clamp_min(1e-12).log()), head_logits
+
+    def _score(self, name: str, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+        scaled = logits / self.temperatures[name]
+        return scaled if self.of == "logits" else scaled.softmax(dim=-1)
+
+
+class Sum(Fusion):
+    """The sum of one linear head per modality; an absent modality adds nothing."""
+
+    needs_heads = True
+
+    def forward(
+        self, features: Features, head_logits: Logits, present: Presence
+    ) -> tuple[Float[Tensor, "batch classes"], Logits]:
+        total, _ = weighted_sum(head_logits, dict.fromkeys(head_logits, 1.0), present)
+        return total, head_logits
+
+
+class Concat(Fusion):
+    """One linear layer on the concatenated features, z = W h + b, written as the sum of its per-modality parts.
+
+    z_m = W[:, slice_m] h_m + b / M. The features of an absent modality are replaced by a learned vector, which
+    begins at zero.
+    """
+
+    needs_heads = False
+
+    def __init__(self, dims: dict[str, int], num_classes: int) -> None:
+        super().__init__(dims, num_classes)
+        self.linear = nn.Linear(sum(dims.values()), num_classes)
+        self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(dim)) for name, dim in dims.items()})
+
+    def forward(
+        self, features: Features, head_logits: Logits, present: Presence
+    ) -> tuple[Float[Tensor, "batch classes"], Logits]:
+        slices = self.linear.weight.split(list(self.dims.values()), dim=1)
+        bias = self.linear.bias / len(self.dims)
+        logits: Logits = {}
+        for name, weight in zip(self.dims, slices, strict=True):
+            rows = present[name]
+            here = features[name]
+            filled = here if rows is None else torch.where(rows[:, None], here, self.absent[name].to(here.dtype))
+            logits[name] = nn.functional.linear(filled, weight, bias)
+        return torch.stack(list(logits.values())).sum(dim=0), logits
+
+
+def weighted_sum(
+    scores: Mapping[str, Float[Tensor, "batch classes"]], weights: Mapping[str, float], present: Presence
+) -> tuple[Float[Tensor, "batch classes"], Tensor]:
+    """The sum of w_m scores_m over the modalities each sample has, and the sum of those weights (1 where none)."""
+    terms = []
+    shares = []
+    for name, score in scores.items():
+        rows = present[name]
+        share = score.new_ones(len(score), 1) if rows is None else rows[:, None].to(score.dtype)  # (batch, 1)
+        shares.append(weights[name] * share)
+        terms.append(weights[name] * score if rows is None else weights[name] * score * share)
+    weight = torch.stack(shares).sum(dim=0)
+    return torch.stack(terms).sum(dim=0), torch.where(weight == 0, torch.ones_like(weight), weight)

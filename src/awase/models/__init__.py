@@ -1,0 +1,5 @@
+"""Compositions of encoders, adapters and fusion."""
+
+from awase.models.classifier import Classifier
+
+__all__ = ["Classifier"]

@@ -1,0 +1,99 @@
+"""Several encoders, one decision."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from awase.fusion import Fusion
+from awase.types import Batch, ClassifierOutput, Encoded, Inputs, map_inputs
+
+ADAPTER_MARK = ".lora."
+"""Names of adapter tensors contain this; everything else inside an encoder is the encoder's own."""
+
+
+class Classifier(nn.Module):
+    """Encoders per modality, heads per modality where the fusion works on their logits, and the fusion.
+
+    Everything with state belongs to exactly one named part: `<modality>.encoder`, `<modality>.adapter`,
+    `<modality>.head`, `fusion`.
+    """
+
+    def __init__(self, encoders: Mapping[str, nn.Module], heads: Mapping[str, nn.Module], fusion: Fusion) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(dict(encoders))
+        self.heads = nn.ModuleDict(dict(heads))
+        self.fusion = fusion
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities in the order in which they were given."""
+        return tuple(self.encoders)
+
+    def encode(self, batch: Batch) -> dict[str, Encoded]:
+        """Each modality's features; rows of samples that lack it are zero, and the encoder never sees them."""
+        encoded = {}
+        for name, encoder in self.encoders.items():
+            rows = None if name in batch.complete else batch.present[name]
+            encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
+        return encoded
+
+    def decide(
+        self, features: Mapping[str, Float[Tensor, "batch _"]], present: Mapping[str, Bool[Tensor, " batch"] | None]
+    ) -> tuple[Float[Tensor, "batch classes"], dict[str, Float[Tensor, "batch classes"]]]:
+        """(fused logits, logits per modality) of features already encoded, in float32."""
+        head_logits = {name: head(features[name]).float() for name, head in self.heads.items()}
+        logits, modality_logits = self.fusion(features, head_logits, present)
+        return logits.float(), {name: value.float() for name, value in modality_logits.items()}
+
+    def forward(self, batch: Batch) -> ClassifierOutput:
+        encoded = self.encode(batch)
+        present = {name: None if name in batch.complete else batch.present[name] for name in self.encoders}
+        features = {name: value.pooled for name, value in encoded.items()}
+        logits, modality_logits = self.decide(features, present)
+        return ClassifierOutput(logits, modality_logits, encoded)
+
+    def parts(self) -> dict[str, dict[str, Tensor]]:
+        """Part name -> state name -> tensor, covering every entry of the state dictionary exactly once."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self.state_dict(keep_vars=True).items():
+            parts.setdefault(part_of(name), {})[name] = tensor
+        return parts
+
+
+def part_of(state_name: str) -> str:
+    """The part to which an entry of a classifier's state dictionary belongs.
+
+    >>> part_of("encoders.audio.blocks.0.q.lora.default.A"), part_of("heads.audio.weight"), part_of("fusion.linear.bias")
+    ('audio.adapter', 'audio.head', 'fusion')
+    """
+    kind, _, rest = state_name.partition(".")
+    modality = rest.partition(".")[0]
+    if kind == "encoders":
+        return f"{modality}.adapter" if ADAPTER_MARK in state_name else f"{modality}.encoder"
+    return f"{modality}.head" if kind == "heads" else kind
+
+
+def encode_rows(encoder: nn.Module, inputs: Inputs, rows: Bool[Tensor, " batch"] | None) -> Encoded:
+    """`encoder(inputs)` of the rows given, zeros elsewhere; `rows=None` means all.
+
+    Raises nothing for no row at all: the features of one row of zeros give the shape.
+    """
+    if rows is None:
+        encoded: Encoded = encoder(inputs)
+        return encoded
+    chosen = rows.nonzero().squeeze(1)  # (rows,)
+    source = chosen if len(chosen) else torch.zeros(1, dtype=torch.long, device=rows.device)
+    some: Encoded = encoder(map_inputs(inputs, lambda value: value.index_select(0, source)))
+    if not len(chosen):
+        some = Encoded(some.pooled[:0], None if some.tokens is None else some.tokens[:0], None)
+    return Encoded(
+        _scatter(some.pooled, chosen, len(rows)),
+        None if some.tokens is None else _scatter(some.tokens, chosen, len(rows)),
+        None if some.mask is None else _scatter(some.mask, chosen, len(rows)),
+    )
+
+
+def _scatter(values: Tensor, rows: Tensor, size: int) -> Tensor:
+    return values.new_zeros(size, *values.shape[1:]).index_copy(0, rows, values)

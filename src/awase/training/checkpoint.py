@@ -1,0 +1,71 @@
+"""Checkpoints of an unfinished stage: one file, written in the background, renamed when whole."""
+
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and a JSON document (floats survive it exactly)."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class CheckpointWriter:
+    """Writes checkpoints to one file in a background thread; the caller waits only while its tensors are copied."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Copies the tensors and returns; raises here what went wrong with the checkpoint before."""
+        self.wait()
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        self._pending = self._pool.submit(write_checkpoint, self.path, copies, dict(facts))
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is on disk; raises `OSError` when it could not be written."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def close(self) -> None:
+        """Waits for the last checkpoint and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._pool.shutdown()
+
+
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Writes a checkpoint under a temporary name, flushes it to disk and renames it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata={"facts": json.dumps(facts, allow_nan=True)})
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"Could not write {path} ({error.strerror}); free space and run again.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint in `path`, or None where there is none."""
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Checkpoint(tensors, json.loads(file.metadata()["facts"]))

@@ -1,0 +1,56 @@
+"""Which parts a stage trains, and what the rest must look like while it does."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from torch import Tensor, nn
+
+from awase.models.classifier import ADAPTER_MARK, Classifier, part_of
+
+
+def match_parts(patterns: Sequence[str], parts: Iterable[str]) -> tuple[str, ...]:
+    """The parts that any of the patterns matches, in the order of `parts`.
+
+    Raises `ValueError` for a pattern that matches none, listing the parts there are.
+    """
+    names = tuple(parts)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"No part matches {pattern!r}; the parts are: {', '.join(sorted(names))}.")
+    return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def freeze_except(model: Classifier, trained: Sequence[str]) -> dict[str, nn.Parameter]:
+    """The parameters of the trained parts by name, after setting `requires_grad` of every parameter accordingly."""
+    chosen = {}
+    for name, parameter in model.named_parameters():
+        learns = part_of(name) in trained
+        parameter.requires_grad_(learns)
+        if learns:
+            chosen[name] = parameter
+    return chosen
+
+
+def set_modes(model: Classifier, trained: Sequence[str]) -> None:
+    """Training mode for what learns, evaluation mode for what is frozen: its BatchNorm and dropout stand still."""
+    model.eval()
+    for name, encoder in model.encoders.items():
+        if f"{name}.encoder" in trained:
+            encoder.train()
+        elif f"{name}.adapter" in trained:
+            for path, module in encoder.named_modules():
+                if ADAPTER_MARK in f".{path}.":
+                    module.train()
+    for name, head in model.heads.items():
+        head.train(f"{name}.head" in trained)
+    model.fusion.train("fusion" in trained)
+
+
+def frozen_tensors(parts: Mapping[str, Mapping[str, Tensor]], trained: Sequence[str]) -> dict[str, Tensor]:
+    """Every tensor, parameter or buffer, outside the trained parts."""
+    return {name: value for part, tensors in parts.items() if part not in trained for name, value in tensors.items()}
+
+
+def trained_tensors(parts: Mapping[str, Mapping[str, Tensor]], trained: Sequence[str]) -> dict[str, Tensor]:
+    """Every tensor, parameter or buffer, of the trained parts."""
+    return {name: value for part, tensors in parts.items() if part in trained for name, value in tensors.items()}

@@ -1,0 +1,93 @@
+"""The stage store: every distinct stage is trained once, whichever method or run asks for it."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredStage:
+    """A finished stage: the tensors of the parts it trained, and what is known about its training."""
+
+    hash: str
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class StageStore:
+    """Folders `<root>/stages/<hash>/` with `model.safetensors`, `stage.json` and, while training, `checkpoint/`."""
+
+    def __init__(self, cache: Path) -> None:
+        self.root = cache / "stages"
+
+    def folder(self, stage_hash: str) -> Path:
+        """Where the stage of that hash lives."""
+        return self.root / stage_hash
+
+    def checkpoint_file(self, stage_hash: str) -> Path:
+        """Where the unfinished stage of that hash keeps its checkpoint."""
+        return self.folder(stage_hash) / "checkpoint" / "checkpoint.safetensors"
+
+    def lock(self, stage_hash: str) -> FileLock:
+        """A lock that one process holds while it trains the stage; another waits and then finds it finished."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / f"{stage_hash}.lock")
+
+    def find(self, stage_hash: str) -> StoredStage | None:
+        """The finished stage of that hash, or None. Raises `ValueError` for another format version."""
+        description = self.folder(stage_hash) / "stage.json"
+        if not description.is_file():
+            return None
+        facts = json.loads(description.read_text(encoding="utf-8"))
+        if facts["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"{description} has format version {facts['format_version']}, this awase reads {FORMAT_VERSION}; "
+                "remove the folder to train the stage again."
+            )
+        weights = self.folder(stage_hash) / "model.safetensors"
+        return StoredStage(stage_hash, load_file(weights) if weights.is_file() else {}, facts)
+
+    def publish(self, stage_hash: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> StoredStage:
+        """Writes a finished stage; `stage.json` comes last, so that its presence means the stage is whole."""
+        folder = self.folder(stage_hash)
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = {"format_version": FORMAT_VERSION, "hash": stage_hash, **facts}
+        if tensors:
+            _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
+        text = json.dumps(whole, indent=1, allow_nan=False)
+        _replace(folder / "stage.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        return StoredStage(stage_hash, tensors, whole)
+
+    def sizes(self) -> dict[str, int]:
+        """Hash -> bytes on disk, for every stage in the store, finished or not."""
+        if not self.root.is_dir():
+            return {}
+        folders = [path for path in sorted(self.root.iterdir()) if path.is_dir()]
+        return {path.name: sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) for path in folders}
+
+    def remove(self, stage_hash: str) -> None:
+        """Removes a stage; the next run that needs it trains it again."""
+        shutil.rmtree(self.folder(stage_hash), ignore_errors=True)
+        (self.root / f"{stage_hash}.lock").unlink(missing_ok=True)
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Lets `write` fill a temporary file, then gives it its name; nothing is left behind when it fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"Could not write {path} ({error.strerror}); free space and run again.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
