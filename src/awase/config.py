@@ -85,7 +85,7 @@ Transform = Annotated[
 ]
 
 
-# ---- inputs: which column is which modality, and how it becomes a tensor ------------------------------------------------
+# ---- inputs: which column is which modality, and how it becomes a tensor --------------------------------------------
 
 
 class _Input(Frozen):

@@ -1,10 +1,11 @@
 """What a finished run writes and the report reads. Imports no torch."""
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from awase.files import write_text
 
 FORMAT_VERSION = 1
 RECORD_NAME = "record.json"
@@ -99,21 +100,10 @@ class Record(_Entry):
     """Warnings a reader of the numbers must know."""
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Writes `text` under a temporary name beside `path` and renames it; a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_record(folder: Path, record: Record) -> Path:
     """Writes `record.json` into `folder`; returns its path."""
     path = folder / RECORD_NAME
-    write_text_atomic(path, record.model_dump_json(indent=1) + "\n")
+    write_text(path, record.model_dump_json(indent=1) + "\n")
     return path
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from awase.fusion.late import Concat, Fusion, LateMean, Sum
 
 FUSIONS: dict[str, type[Fusion]] = {"late_mean": LateMean, "concat": Concat, "sum": Sum}
 
 
-def build_fusion(name: str, dims: Mapping[str, int], num_classes: int, options: Mapping[str, Any]) -> Fusion:
+def build_fusion(
+    name: str, dims: Mapping[str, int], num_classes: int, options: Mapping[str, Any], multi_label: bool = False
+) -> Fusion:
     """The fusion called `name` for modalities of the given feature sizes.
 
     Raises `ValueError` for an unknown name or option, listing the valid ones.
@@ -22,7 +22,7 @@ def build_fusion(name: str, dims: Mapping[str, int], num_classes: int, options: 
     if unknown:
         valid = ", ".join(kind.options) or "none"
         raise ValueError(f"The fusion {name!r} has no option {', '.join(unknown)}; valid options: {valid}.")
-    return kind(dict(dims), num_classes, **options)
+    return kind(dict(dims), num_classes, multi_label, **options)
 
 
 def needs_heads(name: str) -> bool:

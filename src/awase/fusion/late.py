@@ -22,10 +22,11 @@ class Fusion(nn.Module):
     needs_heads: ClassVar[bool]
     options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, dims: dict[str, int], num_classes: int) -> None:
+    def __init__(self, dims: dict[str, int], num_classes: int, multi_label: bool = False) -> None:
         super().__init__()
         self.dims = dims
         self.num_classes = num_classes
+        self.multi_label = multi_label
 
     def forward(
         self, features: Features, head_logits: Logits, present: Presence
@@ -36,7 +37,8 @@ class Fusion(nn.Module):
 class LateMean(Fusion):
     """The weighted mean of the logits of the modalities a sample has: z = sum_m w_m z_m / T_m over sum_m w_m.
 
-    With `of="probabilities"` the logarithm of the mean of softmax(z_m / T_m). A sample without any modality gets
+    With `of="probabilities"` the logarithm of the mean of softmax(z_m / T_m); for several labels per sample the logit
+    of the mean of the sigmoids. A sample without any modality gets
     zeros. Weights and temperatures are one unless given (`weights={"audio": 0.7, ...}`).
     """
 
@@ -47,11 +49,12 @@ class LateMean(Fusion):
         self,
         dims: dict[str, int],
         num_classes: int,
+        multi_label: bool = False,
         of: str = "logits",
         weights: Mapping[str, float] | None = None,
         temperatures: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__(dims, num_classes)
+        super().__init__(dims, num_classes, multi_label)
         if of not in ("logits", "probabilities"):
             raise ValueError(f"A late mean is taken of 'logits' or of 'probabilities', not of {of!r}.")
         self.of = of
@@ -65,11 +68,15 @@ class LateMean(Fusion):
         scores = head_logits if self.plain else {name: self._score(name, z) for name, z in head_logits.items()}
         total, weight = weighted_sum(scores, self.weights, present)
         mean = total / weight
-        return (mean if self.of == "logits" else mean.clamp_min(1e-12).log()), head_logits
+        if self.of == "logits":
+            return mean, head_logits
+        return (mean.logit(eps=1e-6) if self.multi_label else mean.clamp_min(1e-12).log()), head_logits
 
     def _score(self, name: str, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         scaled = logits / self.temperatures[name]
-        return scaled if self.of == "logits" else scaled.softmax(dim=-1)
+        if self.of == "logits":
+            return scaled
+        return scaled.sigmoid() if self.multi_label else scaled.softmax(dim=-1)
 
 
 class Sum(Fusion):
@@ -93,8 +100,8 @@ class Concat(Fusion):
 
     needs_heads = False
 
-    def __init__(self, dims: dict[str, int], num_classes: int) -> None:
-        super().__init__(dims, num_classes)
+    def __init__(self, dims: dict[str, int], num_classes: int, multi_label: bool = False) -> None:
+        super().__init__(dims, num_classes, multi_label)
         self.linear = nn.Linear(sum(dims.values()), num_classes)
         self.absent = nn.ParameterDict({name: nn.Parameter(torch.zeros(dim)) for name, dim in dims.items()})
 

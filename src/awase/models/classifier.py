@@ -65,7 +65,7 @@ class Classifier(nn.Module):
 def part_of(state_name: str) -> str:
     """The part to which an entry of a classifier's state dictionary belongs.
 
-    >>> part_of("encoders.audio.blocks.0.q.lora.default.A"), part_of("heads.audio.weight"), part_of("fusion.linear.bias")
+    >>> part_of("encoders.audio.q.lora.default.A"), part_of("heads.audio.weight"), part_of("fusion.linear.bias")
     ('audio.adapter', 'audio.head', 'fusion')
     """
     kind, _, rest = state_name.partition(".")

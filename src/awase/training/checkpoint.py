@@ -1,7 +1,6 @@
 """Checkpoints of an unfinished stage: one file, written in the background, renamed when whole."""
 
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from awase.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,9 @@ class CheckpointWriter:
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Writes a checkpoint under a temporary name, flushes it to disk and renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata={"facts": json.dumps(facts, allow_nan=True)})
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"Could not write {path} ({error.strerror}); free space and run again.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes a checkpoint under a temporary name and renames it."""
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, metadata={"facts": json.dumps(facts)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

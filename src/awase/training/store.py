@@ -1,7 +1,6 @@
 """The stage store: every distinct stage is trained once, whichever method or run asks for it."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from awase.files import whole_file, write_text
 
 FORMAT_VERSION = 1
 
@@ -62,9 +63,9 @@ class StageStore:
         folder.mkdir(parents=True, exist_ok=True)
         whole = {"format_version": FORMAT_VERSION, "hash": stage_hash, **facts}
         if tensors:
-            _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
-        text = json.dumps(whole, indent=1, allow_nan=False)
-        _replace(folder / "stage.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+            with whole_file(folder / "model.safetensors") as temporary:
+                save_file(tensors, temporary)
+        write_text(folder / "stage.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         return StoredStage(stage_hash, tensors, whole)
 
@@ -79,15 +80,3 @@ class StageStore:
         """Removes a stage; the next run that needs it trains it again."""
         shutil.rmtree(self.folder(stage_hash), ignore_errors=True)
         (self.root / f"{stage_hash}.lock").unlink(missing_ok=True)
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Lets `write` fill a temporary file, then gives it its name; nothing is left behind when it fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"Could not write {path} ({error.strerror}); free space and run again.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

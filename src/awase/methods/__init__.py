@@ -1,0 +1,56 @@
+"""Methods: functions from (modalities, training settings, options) to a list of stages."""
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from awase.config import Node
+from awase.methods.context import MethodContext
+from awase.methods.joint import frozen_linear, joint, joint_finetuned
+from awase.methods.mmlora import mmlora
+from awase.methods.ume import ume, ume_full
+from awase.methods.unimodal import unimodal
+
+Method = Callable[..., list[Node]]
+
+METHODS: dict[str, Method] = {
+    "frozen_linear": frozen_linear,
+    "joint": joint,
+    "joint_finetuned": joint_finetuned,
+    "mmlora": mmlora,
+    "ume": ume,
+    "ume_full": ume_full,
+    "unimodal": unimodal,
+}
+
+
+def build_method(name: str, context: MethodContext, settings: Mapping[str, Any]) -> list[Node]:
+    """The stages of the method called `name`; the last one is the model that is evaluated.
+
+    Raises `ValueError` for an unknown method or setting, listing the valid ones, and for a value of the wrong type.
+    """
+    if name not in METHODS:
+        raise ValueError(f"There is no method {name!r}; valid names: {', '.join(METHODS)}.")
+    valid = method_settings(name)
+    unknown = sorted(set(settings) - set(valid))
+    if unknown:
+        raise ValueError(
+            f"The method {name!r} has no setting {', '.join(unknown)}; valid settings: {', '.join(valid)}."
+        )
+    checked = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(METHODS[name])
+    try:
+        return checked(context, **settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"The method {name!r} refuses {place}={first['input']!r}: {first['msg']}.") from error
+
+
+def method_settings(name: str) -> tuple[str, ...]:
+    """The names of the settings of a method."""
+    return tuple(parameter for parameter in signature(METHODS[name]).parameters if parameter != "context")
+
+
+__all__ = ["METHODS", "MethodContext", "build_method", "method_settings"]
