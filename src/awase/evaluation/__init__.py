@@ -1,0 +1,35 @@
+"""Metrics as pure functions on arrays, the pass that feeds them, and what a model knows when modalities are missing."""
+
+from awase.evaluation.classification import (
+    Task,
+    accuracy,
+    best_threshold,
+    confusion_matrix,
+    f1,
+    multilabel_predictions,
+    score,
+)
+from awase.evaluation.collect import Outputs, collect
+from awase.evaluation.measure import measure, to_predictions
+from awase.evaluation.missing import Keep, conditions, drop_plan, restrict
+from awase.evaluation.probe import Labelled, linear_probe
+
+__all__ = [
+    "Keep",
+    "Labelled",
+    "Outputs",
+    "Task",
+    "accuracy",
+    "best_threshold",
+    "collect",
+    "conditions",
+    "confusion_matrix",
+    "drop_plan",
+    "f1",
+    "linear_probe",
+    "measure",
+    "multilabel_predictions",
+    "restrict",
+    "score",
+    "to_predictions",
+]
