@@ -66,7 +66,7 @@ class Source(Protocol):
         | --- | --- |
         | video | uint8 (frames, height, width, channels) |
         | image | uint8 (height, width, channels) |
-        | flow | float32 or uint8 (frames, height, width, 2); uint8 means 128 + 127 x value |
+        | flow | float32 in [-1, 1] or uint8 (0: -1, 255: 1), (frames, height, width, 2); one of them for all rows |
         | audio | float32 (samples,) in [-1, 1], mono, at the input's rate; without a window of any length |
         | text | a string |
         | array | float32 of the input's shape |
