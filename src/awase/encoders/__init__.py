@@ -1,0 +1,17 @@
+"""One modality in, `Encoded` out. timm and transformers are imported when one of their models is built."""
+
+from awase.encoders.blocks import BlockEncoder
+from awase.encoders.build import ENCODERS, build_encoder, default_encoder
+from awase.encoders.info import encoder_info
+from awase.encoders.split_attention import split_attention
+from awase.encoders.tokens import build_tokenizer
+
+__all__ = [
+    "ENCODERS",
+    "BlockEncoder",
+    "build_encoder",
+    "build_tokenizer",
+    "default_encoder",
+    "encoder_info",
+    "split_attention",
+]

@@ -1,0 +1,112 @@
+"""The one contract of every encoder here: a stem, a row of blocks, a head, and a cut between two blocks."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from awase.types import Encoded, Inputs
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What `BlockEncoder` runs. `block_names` are the module-name prefixes of the blocks, in their order.
+
+    What passes between blocks is a tensor or named tensors whose first dimension is the batch, so that it can be
+    cached per sample.
+    """
+
+    dim: int
+    block_names: tuple[str, ...]
+    stem_names: tuple[str, ...]
+
+    def stem(self, inputs: Any) -> Any: ...
+
+    def block(self, index: int, hidden: Any) -> Any: ...
+
+    def head(self, hidden: Any) -> Encoded: ...
+
+
+@contextmanager
+def _statistics_held(module: nn.Module) -> Iterator[None]:
+    """Batch norms in `module` keep their running statistics inside: a recomputation must not count a batch twice."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    before = [(m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone()) for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            if count is not None and norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+class BlockEncoder(nn.Module):
+    """An encoder that can be cut between its blocks; `forward(x)` is `suffix(prefix(x))`.
+
+    With `cut = c > 0` the prefix is the stem and the first c blocks; with `cut = 0` the prefix gives its input back
+    unchanged and the suffix is everything. Raises `ValueError` for a cut outside [0, num_blocks].
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.dim = network.dim
+        self.block_names = tuple(f"network.{name}" for name in network.block_names)
+        self.stem_names = tuple(f"network.{name}" for name in network.stem_names)
+        self.num_blocks = len(self.block_names)
+        self._cut = 0
+        self._recompute = False
+
+    @property
+    def cut(self) -> int:
+        """The number of blocks in the prefix."""
+        return self._cut
+
+    @cut.setter
+    def cut(self, value: int) -> None:
+        if not 0 <= value <= self.num_blocks:
+            raise ValueError(
+                f"An encoder of {self.num_blocks} blocks cannot be cut at {value}: 0 to {self.num_blocks}."
+            )
+        self._cut = value
+
+    def enable_checkpointing(self) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations."""
+        self._recompute = True
+
+    def prefix(self, inputs: Inputs) -> Inputs:
+        """The hidden state after the first `cut` blocks; the inputs themselves when `cut` is 0."""
+        return inputs if self._cut == 0 else self._blocks(self.network.stem(inputs), 0, self._cut)
+
+    def suffix(self, hidden: Inputs) -> Encoded:
+        """The encoding, from what `prefix` gave."""
+        if self._cut == 0:
+            hidden = self.network.stem(hidden)
+        return self.network.head(self._blocks(hidden, self._cut, self.num_blocks))
+
+    def forward(self, inputs: Inputs) -> Encoded:
+        """The encoding of `inputs`."""
+        return self.suffix(self.prefix(inputs))
+
+    def _blocks(self, hidden: Inputs, first: int, last: int) -> Inputs:
+        for index in range(first, last):
+            hidden = self._recomputed(index, hidden) if self._recomputes() else self.network.block(index, hidden)
+        return hidden
+
+    def _recomputes(self) -> bool:
+        return self._recompute and self.training and torch.is_grad_enabled()
+
+    def _recomputed(self, index: int, hidden: Inputs) -> Inputs:
+        module = self.get_submodule(self.block_names[index])
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), _statistics_held(module)
+
+        result: Inputs = checkpoint(self.network.block, index, hidden, use_reentrant=False, context_fn=contexts)
+        return result
