@@ -4,11 +4,12 @@ An experiment is a Python function that returns an `Experiment`. `--set path.to.
 checked against its type. Nothing here imports torch.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, model_validator
 
 from awase.vocabulary import check_modality
 
@@ -241,6 +242,11 @@ class EncoderConfig(Frozen):
     pretrained: bool | str = False
     """False: random weights; True: the library's default weights; or a local folder or Hub name."""
 
+    @field_serializer("name")
+    def _name_as_text(self, name: str | Callable[..., Any]) -> str:
+        """A callable is written as `FILE.py::NAME`, from where it can be loaded again."""
+        return name if isinstance(name, str) else f"{inspect.getsourcefile(name)}::{name.__qualname__}"
+
 
 class AdapterConfig(Frozen):
     """LoRA on the layers that `targets` names: a preset (`q,v`, `qkvo`, `all-linear`, ...) or patterns over names."""
@@ -378,6 +384,23 @@ class Experiment(Frozen):
     """Shares of modalities removed at random in the test of robustness."""
     published: dict[str, float] = {}
     """Method title -> published value of the selection metric, in the unit of the table."""
+
+
+    def restricted(
+        self, *, seeds: Sequence[int] | None = None, folds: Sequence[int] | None = None, methods: Sequence[str] | None = None
+    ) -> "Experiment":
+        """Only these seeds, folds and methods (by title), where given; `ValueError` for a method it does not have."""
+        titles = [method.title for method in self.methods]
+        unknown = sorted(set(methods or ()) - set(titles))
+        if unknown:
+            raise ValueError(f"The experiment has no method {', '.join(unknown)}; valid names: {', '.join(titles)}.")
+        return self.model_copy(
+            update={
+                "seeds": tuple(seeds or self.seeds),
+                "folds": tuple(folds or self.folds),
+                "methods": tuple(method for method in self.methods if not methods or method.title in methods),
+            }
+        )
 
 
 class Runtime(Frozen):

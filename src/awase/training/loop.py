@@ -270,6 +270,8 @@ class Loop:
         if "cuda" in groups["random"]:
             torch.cuda.set_rng_state(groups["random"]["cuda"])
         self.progress = Progress(**checkpoint.facts["progress"])
+        for entry in self.progress.curve:
+            self.settings.on_epoch(Epoch(**entry))
 
 
 @torch.no_grad()

@@ -1,0 +1,62 @@
+"""`awase run`: train and evaluate every method of an experiment."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="A built-in experiment, FILE.py::FUNCTION, or a table of your own.")],
+    seed: Annotated[list[int] | None, typer.Option(help="Only these seeds (repeatable).")] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="Only these folds (repeatable).")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only these methods, by label (repeatable).")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="path.to.field=value (repeatable).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/<experiment>.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where decoded media and trained stages are kept.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="Threads of torch; part of what a result depends on.")] = None,
+    workers: Annotated[int, typer.Option(help="Threads that prepare batches.")] = 0,
+    checkpoint_every_s: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the stages and their sizes; train nothing.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress on standard error.")] = False,
+) -> None:
+    """Train and evaluate every method of an experiment; the same command continues what was interrupted."""
+    from awase.cli.progress import narrate
+    from awase.config import Runtime
+    from awase.runner.overrides import apply_overrides
+    from awase.runner.plan import describe_plan
+    from awase.runner.resolve import resolve_experiment
+    from awase.runner.run import run_experiment
+
+    experiment = apply_overrides(resolve_experiment(name), assignments or [])
+    experiment = experiment.restricted(seeds=seed, folds=fold, methods=method)
+    runtime = Runtime.model_validate(
+        {
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+            "workers": workers,
+            "checkpoint_every_s": checkpoint_every_s,
+            **({} if cache is None else {"cache": cache}),
+        }
+    )
+    if dry_run:
+        print(describe_plan(experiment, runtime))
+        return
+    folder = out or Path("runs") / experiment.name
+    with narrate(quiet):
+        records = run_experiment(experiment, runtime, folder)
+    _write_report(folder)
+    print(f"{len(records)} runs are done; see {folder / 'report.html'}", file=sys.stderr)
+
+
+def _write_report(folder: Path) -> None:
+    from awase import report
+    from awase.files import write_text
+
+    records = report.load([folder])
+    write_text(folder / "report.html", report.render_html(records))
+    print(report.render_markdown(records))

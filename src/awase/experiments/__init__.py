@@ -1,0 +1,17 @@
+"""Whole experiments: functions that return the configuration of a comparison."""
+
+from collections.abc import Callable
+
+from awase.config import Experiment
+from awase.experiments.builtin import demo, digits, scenes_redundant, scenes_synergy, scenes_unique
+from awase.experiments.table import table
+
+EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
+    "demo": demo,
+    "digits": digits,
+    "scenes.redundant": scenes_redundant,
+    "scenes.synergy": scenes_synergy,
+    "scenes.unique": scenes_unique,
+}
+
+__all__ = ["EXPERIMENTS", "table"]

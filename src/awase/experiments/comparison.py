@@ -1,0 +1,56 @@
+"""The methods that a comparison lists, for any modalities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from awase.config import MethodConfig
+
+
+def natural_baselines(modalities: Sequence[str], ranks: Sequence[int] = (4,)) -> tuple[MethodConfig, ...]:
+    """Each modality alone, joint, frozen, fine-tuned, UME, and MMLoRA at every rank in all modalities."""
+    alone = [MethodConfig(method="unimodal", label=name, settings={"modality": name}) for name in modalities]
+    together = [MethodConfig(method=name) for name in ("joint", "frozen_linear", "joint_finetuned", "ume", "ume_full")]
+    adapted = [
+        MethodConfig(method="mmlora", label="mmlora" if len(ranks) == 1 else f"mmlora-r{rank}", settings={"rank": rank})
+        for rank in ranks
+    ]
+    return (*alone, *together, *adapted)
+
+
+def every_method(modalities: Sequence[str], ranks: Sequence[int] = (1, 4, 16)) -> tuple[MethodConfig, ...]:
+    """`natural_baselines`, the variants of joint training and of the ensemble, MMLoRA by rank and place, its controls.
+
+    MMLoRA: every rank in each modality alone and in all of them.
+    """
+    variants = [
+        _labelled("joint-sum", "joint", fusion="sum"),
+        _labelled("joint-multi-loss", "joint", fusion="sum", modality_weight=1.0),
+        _labelled("ume-probabilities", "ume", mean="probabilities"),
+        _labelled("ume-calibrated", "ume", calibrated=True),
+        _labelled("ume-weighted", "ume", weighted=True),
+        _labelled("ume-longer", "ume", longer=True),
+    ]
+    places: list[tuple[str, list[str]]] = [(name, [name]) for name in modalities]
+    adapted = [
+        _labelled(f"mmlora-r{rank}-{place}", "mmlora", rank=rank, modalities=chosen)
+        for rank in ranks
+        for place, chosen in [*places, ("all", list(modalities))]
+    ]
+    middle = sorted(ranks)[len(ranks) // 2]
+    controls = [
+        _labelled("mmlora-r0", "mmlora", rank=0),
+        _labelled(f"mmlora-r{middle}-own-losses", "mmlora", rank=middle, modality_losses=True),
+    ]
+    return (*natural_baselines(modalities)[:-1], *variants, *adapted, *controls)
+
+
+def tuned(methods: Sequence[MethodConfig], candidates: Sequence[dict[str, Any]]) -> tuple[MethodConfig, ...]:
+    """The methods, each with the same candidates where its last stage trains; the others have nothing to choose."""
+    return tuple(
+        method if method.method == "ume" else method.model_copy(update={"candidates": tuple(candidates)})
+        for method in methods
+    )
+
+
+def _labelled(label: str, method: str, **settings: Any) -> MethodConfig:
+    return MethodConfig(method=method, label=label, settings=settings)

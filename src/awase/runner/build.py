@@ -1,0 +1,52 @@
+"""The only place where a stage's names become a model."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from awase.adapters import Bank
+from awase.config import StageConfig
+from awase.encoders import build_encoder
+from awase.fusion import build_fusion, needs_heads
+from awase.models import Classifier
+from awase.runner.setting import Setting
+
+
+def part_seed(seed: int, part: str) -> int:
+    """The seed of a part's initial weights: a function of the run's seed and the part's name alone."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}|{part}".encode(), digest_size=4).digest(), "big")
+
+
+def build_classifier(stage: StageConfig, setting: Setting, derived: Mapping[str, Any]) -> Classifier:
+    """The model of a stage with its initial weights; the same part has the same initial weights in every stage.
+
+    `derived` holds the values of the stage's derived fusion options.
+    """
+    encoders = {name: _build_encoder(name, stage, setting) for name in stage.modalities}
+    dims = {name: int(encoder.dim) for name, encoder in encoders.items()}
+    num_classes = len(setting.dataset.classes)
+    heads: dict[str, nn.Module] = {}
+    with torch.random.fork_rng(devices=[]):
+        if needs_heads(stage.fusion.name):
+            for name, dim in dims.items():
+                torch.manual_seed(part_seed(setting.seed, f"{name}.head"))
+                heads[name] = nn.Linear(dim, num_classes)
+        torch.manual_seed(part_seed(setting.seed, "fusion"))
+        options = {**stage.fusion.options, **derived}
+        fusion = build_fusion(stage.fusion.name, dims, num_classes, options, setting.multi_label)
+    return Classifier(encoders, heads, fusion)
+
+
+def _build_encoder(name: str, stage: StageConfig, setting: Setting) -> Any:
+    encoder = build_encoder(
+        setting.encoders[name],
+        kind=setting.dataset.inputs[name].kind,
+        input_shape=setting.dataset.input_shape(name),
+        seed=part_seed(setting.seed, f"{name}.encoder"),
+    )
+    if name in stage.adapters:
+        Bank.inject(encoder, stage.adapters[name], seed=part_seed(setting.seed, f"{name}.adapter"))
+    return encoder

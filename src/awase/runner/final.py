@@ -1,0 +1,137 @@
+"""The one look at the test split: after the last stage, every kept model is scored in one go."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from awase.evaluation import (
+    Keep,
+    Labelled,
+    Outputs,
+    best_threshold,
+    conditions,
+    linear_probe,
+    measure,
+    to_predictions,
+)
+from awase.evaluation.classification import as_array
+from awase.files import write_text
+from awase.models import Classifier
+from awase.records import Metric
+from awase.runner.nodes import NodeRunner, StageResult
+from awase.runner.setting import Setting
+from awase.runner.work import look
+from awase.statistics import Predictions, concatenate
+from awase.training.digest import json_digest, tensors_digest
+
+MISSING_SEED = 0
+
+
+@dataclass(frozen=True)
+class Final:
+    """The numbers of a finished run, its predictions, and the threshold that validation chose (several labels)."""
+
+    metrics: tuple[Metric, ...]
+    predictions: Predictions
+    threshold: float
+
+
+def score_run(runner: NodeRunner, last: StageResult) -> Final:
+    """Scores the last stage's model on validation and test, whole and with modalities taken away."""
+    setting = runner.setting
+    dataset = setting.dataset
+    model = runner.model(last)
+    val = look(model, "val", setting)
+    threshold = best_threshold(val.logits, val.targets) if setting.multi_label and val.targets is not None else 0.5
+    test = look(model, "test", setting)
+    metrics = [*measure(val, "val", dataset.task, threshold=threshold)]
+    plans = conditions(model.modalities, setting.experiment.missing_rates, num_rows=len(dataset.ids), seed=MISSING_SEED)
+    for name, keep in plans.items():
+        seen = redecide(model, test, keep) if keep else test
+        metrics += measure(seen, "test", dataset.task, threshold=threshold, condition=name)
+    parts = [
+        to_predictions(outputs, split, dataset.task, threshold=threshold, groups=dataset.groups)
+        for split, outputs in (("val", val), ("test", test))
+    ]
+    return Final(tuple(metrics), concatenate(parts), threshold)
+
+
+def redecide(model: Classifier, outputs: Outputs, keep: Keep) -> Outputs:
+    """The outputs with only the modalities that `keep` lets stay, from the features already encoded."""
+    index = outputs.index.numpy()
+    present = {}
+    for name, rows in outputs.present.items():
+        stays = keep.get(name, True)
+        mask = np.full(len(index), stays) if isinstance(stays, bool) else stays[index]
+        present[name] = rows & torch.from_numpy(mask)
+    some = torch.stack(list(present.values())).any(dim=0)
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        logits, modality_logits = model.decide(
+            {name: value[some].to(device) for name, value in outputs.features.items()},
+            {name: rows[some].to(device) for name, rows in present.items()},
+        )
+    return replace(
+        outputs,
+        ids=tuple(name for name, stays in zip(outputs.ids, some.tolist(), strict=True) if stays),
+        index=outputs.index[some],
+        targets=None if outputs.targets is None else outputs.targets[some],
+        logits=logits.cpu(),
+        modality_logits={name: value.cpu() for name, value in modality_logits.items()},
+        features={name: value[some] for name, value in outputs.features.items()},
+        present={name: rows[some] for name, rows in present.items()},
+        left_out=outputs.left_out + int((~some).sum()),
+    )
+
+
+def probe_stage(runner: NodeRunner, result: StageResult) -> dict[str, float]:
+    """Modality -> test accuracy of a linear classifier on the stage's frozen features; remembered in the cache.
+
+    Features are those of the samples that have the modality, without augmentation. Two stages with the same encoder
+    share the number.
+    """
+    setting = runner.setting
+    model = runner.model(result)
+    found: dict[str, float] = {}
+    files = {
+        name: setting.runtime.cache / "probes" / f"{_probe_key(model, name, setting)}.json" for name in model.encoders
+    }
+    missing = {name: file for name, file in files.items() if not file.is_file()}
+    looks: dict[Literal["train", "val", "test"], Outputs] = (
+        {
+            "train": look(model, "train", setting),
+            "val": look(model, "val", setting),
+            "test": look(model, "test", setting),
+        }
+        if missing
+        else {}
+    )
+    for name, file in files.items():
+        if name in missing:
+            parts = [_labelled(looks[split], name) for split in ("train", "val", "test")]
+            value = linear_probe(parts[0], parts[1], parts[2], setting.dataset.task)
+            write_text(file, json.dumps({"format_version": 1, "value": value}))
+        found[name] = float(json.loads(file.read_text(encoding="utf-8"))["value"])
+    return found
+
+
+def _probe_key(model: Classifier, name: str, setting: Setting) -> str:
+    state = {key: value for key, value in model.encoders[name].state_dict().items()}
+    document: dict[str, Any] = {
+        "weights": tensors_digest(state),
+        "data": setting.dataset.fingerprint,
+        "input": setting.dataset.inputs[name].model_dump(mode="json"),
+        "dtype": setting.runtime.dtype,
+        "task": setting.dataset.task,
+        "splits": {split: json_digest(rows.tolist()) for split, rows in setting.dataset.splits.items()},
+    }
+    return json_digest(document)
+
+
+def _labelled(outputs: Outputs, name: str) -> Labelled:
+    rows = outputs.present[name].numpy()
+    assert outputs.targets is not None, "an experiment's rows have labels"
+    return Labelled(as_array(outputs.features[name])[rows], as_array(outputs.targets)[rows])

@@ -1,0 +1,243 @@
+"""Runs the nodes of a method: each distinct stage is trained once, every other time it is read from the store."""
+
+import logging
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from awase.config import DeriveConfig, Node, StageConfig
+from awase.evaluation.classification import as_array
+from awase.models import Classifier
+from awase.records import Epoch
+from awase.runner.build import build_classifier
+from awase.runner.setting import Setting
+from awase.runner.work import classification_work, look, validation_metrics
+from awase.training.checkpoint import CheckpointWriter, read_checkpoint
+from awase.training.decisions import DECISIONS
+from awase.training.digest import tensors_digest
+from awase.training.identity import stage_document, stage_hash
+from awase.training.loop import Loop, LoopSettings
+from awase.training.parts import freeze_except, frozen_tensors, match_parts, trained_tensors
+from awase.training.store import StoredStage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A finished stage: its model's tensors (its own parts and those it began from), and what is known about it."""
+
+    stage: StageConfig
+    hash: str
+    reused: bool
+    tensors: dict[str, Tensor]
+    derived: dict[str, Any]
+    facts: dict[str, Any]
+
+
+@dataclass
+class NodeRunner:
+    """Runs nodes in order and remembers their results by name; `on_epoch(stage, epoch)` hears of progress."""
+
+    setting: Setting
+    on_epoch: Callable[[str, StageConfig, Epoch], None] = lambda name, stage, epoch: None
+    stages: dict[str, StageResult] = field(default_factory=dict)
+    decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def run(self, nodes: Sequence[Node]) -> StageResult:
+        """The result of the last stage, after running every node."""
+        last = None
+        for node in nodes:
+            if isinstance(node, DeriveConfig):
+                self.decisions[node.name] = self._decide(node)
+            else:
+                last = self.stages[node.name] = self._stage(node)
+        assert last is not None, "a method has at least one stage"
+        return last
+
+    def model(self, result: StageResult) -> Classifier:
+        """The model of a finished stage on the device, all of it frozen."""
+        model = build_classifier(result.stage, self.setting, result.derived)
+        load_tensors(model, result.tensors)
+        freeze_except(model, ())
+        return model.to(self.setting.device).eval()
+
+    # ---- decisions -----------------------------------------------------------------------------------------------
+
+    def _decide(self, node: DeriveConfig) -> dict[str, Any]:
+        if node.function not in DECISIONS:
+            raise ValueError(f"There is no decision {node.function!r}; valid names: {', '.join(sorted(DECISIONS))}.")
+        logits, targets = {}, None
+        for name in node.stages:
+            result = self.stages[name]
+            outputs = look(self.model(result), "val", self.setting)
+            logits[result.stage.modalities[0]] = as_array(outputs.logits).astype("float64")
+            targets = as_array(outputs.targets)
+        return DECISIONS[node.function](logits, targets, **node.options)
+
+    # ---- stages --------------------------------------------------------------------------------------------------
+
+    def _stage(self, stage: StageConfig) -> StageResult:
+        derived = {option: self.decisions[name] for option, name in stage.derived.items()}
+        model = build_classifier(stage, self.setting, derived)
+        inherited = self._inherit(model, stage)
+        trained = match_parts(stage.train, model.parts()) if stage.train else ()
+        fresh = {name: value for name, value in model.state_dict().items() if name not in inherited}
+        parents = [self.stages[name].hash for name in stage.start]
+        document = stage_document(stage, parents, tensors_digest(fresh), self.setting.surroundings(), derived)
+        address = stage_hash(document)
+        store = self.setting.store
+        with store.lock(address):
+            stored = store.find(address)
+            reused = stored is not None
+            if stored is None:
+                stored = self._train(stage, model, trained, address)
+            else:
+                log.info("stage %s of %s: re-used %s", stage.name, "+".join(stage.modalities), address)
+        load_tensors(model, stored.tensors)
+        tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+        if reused:
+            for entry in stored.facts["curve"]:
+                self.on_epoch(address, stage, Epoch(**entry))
+        return StageResult(stage, address, reused, tensors, derived, stored.facts)
+
+    def _inherit(self, model: Classifier, stage: StageConfig) -> set[str]:
+        """Loads what the earlier stages made into the model; returns the names of the tensors that came from them."""
+        own = model.state_dict()
+        inherited: set[str] = set()
+        for name in stage.start:
+            if name not in self.stages:
+                known = ", ".join(self.stages) or "none"
+                raise ValueError(
+                    f"Stage {stage.name!r} starts from {name!r}, which is no earlier stage; known: {known}."
+                )
+            common = {key: value for key, value in self.stages[name].tensors.items() if key in own}
+            load_tensors(model, common)
+            inherited |= set(common)
+        return inherited
+
+    def _train(self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str) -> StoredStage:
+        setting = self.setting
+        model.to(setting.device)
+        parameters = freeze_except(model, trained)
+        before = tensors_digest(frozen_tensors(model.parts(), trained))
+        started = time.monotonic()
+        reset_peak_memory(setting.device)
+        facts: dict[str, Any] = {"curve": [], "best_epoch": None, "still_improving": False}
+        if trained:
+            log.info("stage %s of %s: training %s", stage.name, "+".join(stage.modalities), ", ".join(trained))
+            facts |= self._loop(stage, model, trained, address)
+        if tensors_digest(frozen_tensors(model.parts(), trained)) != before:
+            raise RuntimeError(f"Stage {stage.name!r} changed a part it does not train; this is a defect of awase.")
+        facts |= {
+            "name": stage.name,
+            "modalities": list(stage.modalities),
+            "trained_parts": list(trained),
+            "trainable_parameters": sum(p.numel() for p in parameters.values()),
+            "total_parameters": sum(p.numel() for p in model.parameters()),
+            "seconds": time.monotonic() - started,
+            "peak_memory_mib": peak_memory_mib(setting.device),
+            "val": validation_metrics(model, setting),
+        }
+        facts["guards"] = self._guards(stage, model) if trained else {}
+        tensors = trained_tensors(model.parts(), trained)
+        whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        if setting.world.is_first:
+            setting.store.publish(address, whole, facts)
+        return StoredStage(address, whole, facts)
+
+    def _loop(self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str) -> dict[str, Any]:
+        setting = self.setting
+        path = setting.store.checkpoint_file(address)
+        writer = CheckpointWriter(path)
+        settings = LoopSettings(
+            selection=setting.experiment.selection,
+            device=setting.device,
+            world=setting.world,
+            writer=writer,
+            checkpoint_every_s=setting.runtime.checkpoint_every_s,
+            on_epoch=lambda epoch: self.on_epoch(address, stage, epoch),
+        )
+        if stage.training.checkpoint_activations:
+            enable_checkpointing(model)
+        work = classification_work(model, stage, trained, setting)
+        tensors = trained_tensors(model.parts(), trained)
+        heads = frozenset(name for name in tensors if name.startswith(("heads.", "fusion.")))
+        devices = [] if setting.device == "cpu" else [torch.device(setting.device)]
+        try:
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(int(address[:8], 16))
+                result = Loop(tensors, heads, stage.training, work, settings).run(read_checkpoint(path))
+        finally:
+            writer.close()
+        return {
+            "curve": [entry.model_dump() for entry in result.curve],
+            "best_epoch": result.best_epoch,
+            "still_improving": result.still_improving,
+        }
+
+    def _guards(self, stage: StageConfig, model: Classifier) -> dict[str, dict[str, float]]:
+        """The validation metric of each earlier stage's task, before this stage and with the parts it changed."""
+        metric = self.setting.experiment.selection.metric
+        guards = {}
+        for name in stage.start:
+            earlier = self.stages[name]
+            adapters = {m: a for m, a in stage.adapters.items() if m in earlier.stage.modalities}
+            now = build_classifier(
+                earlier.stage.model_copy(update={"adapters": {**earlier.stage.adapters, **adapters}}),
+                self.setting,
+                earlier.derived,
+            )
+            names = now.state_dict().keys()
+            load_tensors(now, earlier.tensors)
+            load_tensors(now, {key: value for key, value in model.state_dict().items() if key in names})
+            after = validation_metrics(now.to(self.setting.device), self.setting)
+            guards[name] = {"before": earlier.facts["val"][metric], "after": after[metric]}
+        return guards
+
+
+def load_tensors(model: Classifier, tensors: dict[str, Tensor]) -> None:
+    """Copies the tensors into the model; raises `RuntimeError` for one the model does not have."""
+    missing = model.load_state_dict(tensors, strict=False)
+    if missing.unexpected_keys:
+        raise RuntimeError(f"The model has no place for {', '.join(missing.unexpected_keys[:5])}.")
+
+
+def enable_checkpointing(model: Classifier) -> None:
+    """Activation checkpointing in every encoder; raises `ValueError` for one that cannot."""
+    for name, encoder in model.encoders.items():
+        enable = getattr(encoder, "enable_checkpointing", None)
+        if enable is None:
+            raise ValueError(
+                f"The encoder of {name!r} has no activation checkpointing; set checkpoint_activations=false."
+            )
+        enable()
+
+
+def reset_peak_memory(device: str) -> None:
+    """Begins a new measurement of peak memory, where the system allows it."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        log.debug("peak memory is that of the whole process: it cannot be reset here")
+
+
+def peak_memory_mib(device: str) -> float:
+    """Peak memory since the last reset in MiB: of the GPU's allocator, or resident memory of this process."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) / 2**10
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 2**10

@@ -1,0 +1,241 @@
+"""Runs an experiment: every method, seed and fold, each with a folder and a record of its own."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from awase.config import Experiment, MethodConfig, Runtime, StageConfig
+from awase.distributed import joined_world
+from awase.encoders import encoder_info
+from awase.methods import build_method
+from awase.records import Record, StageRecord, write_record
+from awase.runner import provenance
+from awase.runner.final import Final, probe_stage, score_run
+from awase.runner.folder import claim, locked, run_folder
+from awase.runner.nodes import NodeRunner, StageResult
+from awase.runner.overrides import changed_settings
+from awase.runner.setting import Setting, open_setting
+from awase.runner.tracking import Tracker
+from awase.statistics import write_predictions
+from awase.training.loop import TrainingDivergedError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One candidate that was tried: its changes, its stages, and its value on validation."""
+
+    changes: dict[str, Any]
+    runner: NodeRunner
+    last: StageResult
+    value: float
+
+
+def run_experiment(experiment: Experiment, runtime: Runtime, out: Path) -> list[Record]:
+    """The records of every method, seed and fold, in `out`; what is finished there already is not run again.
+
+    Raises `RefusedError` where a folder belongs to another configuration or process, `ValueError` for a request that
+    cannot work, `TrainingDivergedError` when a loss stops being a number (after writing a record that says so).
+    """
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    backend = "nccl" if runtime.device.startswith("cuda") else "gloo"
+    records = []
+    with joined_world(backend) as world:
+        for fold in experiment.folds or (None,):
+            setting = None
+            for seed in experiment.seeds:
+                setting = (
+                    open_setting(experiment, runtime, seed, fold, world) if setting is None else setting.with_seed(seed)
+                )
+                records += [run_method(setting, method, out) for method in experiment.methods]
+    return records
+
+
+def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
+    """The record of one method with one seed on one fold; the folder's own where it is done already."""
+    folder = run_folder(out, method.title, setting.seed, setting.fold)
+    with locked(folder):
+        done = claim(folder, run_document(setting, method))
+        if done is not None:
+            log.info("%s is done already", folder)
+            return done
+        started = datetime.now(UTC)
+        clock = time.monotonic()
+        tracker = Tracker(folder)
+        try:
+            attempts = list(attempt_all(setting, method, tracker))
+            best = choose(attempts, setting.experiment.selection.direction)
+            final = score_run(best.runner, best.last)
+            probes = probe_all(best.runner) if setting.experiment.probe else {}
+        except TrainingDivergedError as error:
+            failed = failed_record(setting, method, started, str(error))
+            write_record(folder, failed)
+            raise
+        finally:
+            tracker.close()
+        write_predictions(folder / "predictions.parquet", final.predictions)
+        record = make_record(
+            setting, method, Finished(attempts, best, final, probes, started, time.monotonic() - clock)
+        )
+        write_record(folder, record)
+        return record
+
+
+def run_document(setting: Setting, method: MethodConfig) -> dict[str, Any]:
+    """The configuration a run's folder belongs to: one method, seed and fold; the other methods do not matter."""
+    experiment = setting.experiment.model_dump(mode="json", exclude={"methods", "seeds", "folds"})
+    runtime = {"device": torch.device(setting.device).type, "dtype": setting.runtime.dtype}
+    return {
+        "experiment": experiment,
+        "method": method.model_dump(mode="json"),
+        "seed": setting.seed,
+        "fold": setting.fold,
+        "runtime": runtime,
+    }
+
+
+def attempt_all(setting: Setting, method: MethodConfig, tracker: Tracker) -> Iterator[Attempt]:
+    """Runs every candidate of the method; those of one method share their earlier stages through the store."""
+    metric = setting.experiment.selection.metric
+    for changes in method.candidates or ({},):
+        settings = changed_settings(method.settings, changes)
+        nodes = build_method(method.method, setting.method_context(), settings)
+        runner = NodeRunner(setting, tracker.on_epoch)
+        last = runner.run(nodes)
+        if metric not in last.facts["val"]:
+            valid = ", ".join(last.facts["val"])
+            raise ValueError(f"Selection asks for the metric {metric!r}; valid names: {valid}.")
+        yield Attempt(dict(changes), runner, last, last.facts["val"][metric])
+
+
+def choose(attempts: Sequence[Attempt], direction: str) -> Attempt:
+    """The attempt that is best on validation, the first among equals."""
+    sign = 1.0 if direction == "max" else -1.0
+    return max(attempts, key=lambda attempt: sign * attempt.value)
+
+
+def probe_all(runner: NodeRunner) -> dict[str, dict[str, float]]:
+    """Stage -> modality -> accuracy of a linear probe on its encoder."""
+    return {name: probe_stage(runner, result) for name, result in runner.stages.items()}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run ended with, on its way into the record."""
+
+    attempts: Sequence[Attempt]
+    best: Attempt
+    final: Final
+    probes: dict[str, dict[str, float]]
+    started: datetime
+    seconds: float
+
+
+def make_record(setting: Setting, method: MethodConfig, finished: Finished) -> Record:
+    """The record of a finished run."""
+    best, stages = finished.best, list(finished.best.runner.stages.values())
+    joint = [result for result in stages if result.facts["trained_parts"]]
+    return Record(
+        status="done",
+        **shared_fields(setting, method, finished.started),
+        metrics=finished.final.metrics,
+        stages=tuple(stage_record(result, finished.probes.get(result.stage.name, {})) for result in stages),
+        derived={**best.runner.decisions, "threshold": finished.final.threshold},
+        settings_tried=len(finished.attempts),
+        chosen={
+            "changes": best.changes,
+            "tried": [{"changes": one.changes, "validation": one.value} for one in finished.attempts],
+        },
+        trainable_parameters=sum(result.facts["trainable_parameters"] for result in joint[-1:]),
+        total_parameters=best.last.facts["total_parameters"],
+        seconds=finished.seconds,
+        peak_memory_mib=max(result.facts["peak_memory_mib"] for result in stages),
+        notes=tuple(notes(stages)),
+    )
+
+
+def failed_record(setting: Setting, method: MethodConfig, started: datetime, reason: str) -> Record:
+    """The record of a run that could not be finished."""
+    return Record(
+        status="failed",
+        **shared_fields(setting, method, started),
+        metrics=(),
+        stages=(),
+        derived={},
+        settings_tried=0,
+        chosen={},
+        trainable_parameters=0,
+        total_parameters=0,
+        seconds=(datetime.now(UTC) - started).total_seconds(),
+        peak_memory_mib=0.0,
+        notes=(reason,),
+    )
+
+
+def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> dict[str, Any]:
+    """The fields every record has, finished or failed."""
+    experiment = setting.experiment
+    head, dirty = provenance.commit(Path(__file__).parent)
+    return {
+        "experiment": experiment.name,
+        "method": method.title,
+        "dataset": dataset_name(setting),
+        "seed": setting.seed,
+        "fold": setting.fold,
+        "selection_metric": experiment.selection.metric,
+        "published": experiment.published.get(method.title),
+        "config": run_document(setting, method),
+        "data": {"fingerprint": setting.dataset.fingerprint, **setting.dataset.summary},
+        "weights": {name: encoder_info(encoder) for name, encoder in setting.bare_encoders().items()},
+        "classes": setting.dataset.classes,
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(setting.device),
+        "commit": head,
+        "dirty": dirty,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def dataset_name(setting: Setting) -> str:
+    """The name of the data set in tables: the built-in one's, or the manifest's file name without its ending."""
+    data = setting.experiment.data
+    if data.dataset != "manifest":
+        return data.dataset
+    file = data.manifest or next(iter(data.split_files.values()))
+    return file.stem if file.stem != "manifest" else file.resolve().parent.name
+
+
+def stage_record(result: StageResult, probes: dict[str, float]) -> StageRecord:
+    """What became of one stage."""
+    facts = result.facts
+    keys = ("trainable_parameters", "total_parameters", "seconds", "peak_memory_mib", "best_epoch", "still_improving")
+    return StageRecord(
+        name=result.stage.name,
+        hash=result.hash,
+        reused=result.reused,
+        trained_parts=tuple(facts["trained_parts"]),
+        curve=tuple(facts["curve"]),
+        guards=facts["guards"],
+        probes=probes,
+        **{key: facts[key] for key in keys},
+    )
+
+
+def notes(stages: Sequence[StageResult]) -> Iterator[str]:
+    """Warnings that belong beside the numbers."""
+    for result in stages:
+        stage: StageConfig = result.stage
+        if result.facts["still_improving"]:
+            yield (
+                f"Stage {stage.name!r} was still improving on validation at the end of its {stage.training.epochs} "
+                "epochs; more epochs would probably change its numbers."
+            )

@@ -1,0 +1,131 @@
+"""One seed and one fold of an experiment: its data, its device, and how its training is surrounded."""
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from awase.config import EncoderConfig, Experiment, Runtime, TrainConfig
+from awase.data import Dataset, open_dataset
+from awase.distributed import World
+from awase.encoders import build_encoder, build_tokenizer, default_encoder
+from awase.methods import MethodContext
+from awase.training.identity import Surroundings
+from awase.training.store import StageStore
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything the stages of one seed and fold have in common."""
+
+    experiment: Experiment
+    runtime: Runtime
+    dataset: Dataset
+    encoders: Mapping[str, EncoderConfig]
+    seed: int
+    fold: int | None
+    device: str
+    world: World
+
+    @property
+    def store(self) -> StageStore:
+        """The stage store of the runtime's cache."""
+        return StageStore(self.runtime.cache)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a sample may have several labels."""
+        return self.dataset.task == "multi_label"
+
+    def with_seed(self, seed: int) -> "Setting":
+        """The same data with another seed."""
+        return replace(self, seed=seed)
+
+    def bare_encoders(self) -> dict[str, Any]:
+        """Each modality's encoder as configured, built anew."""
+        return {
+            name: build_encoder(
+                config, kind=self.dataset.inputs[name].kind, input_shape=self.dataset.input_shape(name), seed=self.seed
+            )
+            for name, config in self.encoders.items()
+        }
+
+    def method_context(self) -> MethodContext:
+        """What a method is told about the experiment."""
+        base = self.experiment.unimodal
+        changes = self.experiment.unimodal_overrides
+        unimodal = {
+            name: TrainConfig.model_validate(base.model_dump() | changes.get(name, {}))
+            for name in self.dataset.modalities
+        }
+        return MethodContext(self.dataset.modalities, unimodal, self.experiment.joint)
+
+    def surroundings(self) -> Surroundings:
+        """What the hash of every stage takes in besides the stage itself."""
+        return Surroundings(
+            data_fingerprint=self.dataset.fingerprint,
+            task=self.dataset.task,
+            classes=self.dataset.classes,
+            inputs=self.dataset.inputs,
+            encoders=self.encoders,
+            selection=self.experiment.selection,
+            seed=self.seed,
+            device=torch.device(self.device).type,
+            dtype=self.runtime.dtype,
+            threads=torch.get_num_threads(),
+            world_size=self.world.size,
+            sources=source_digests(self.encoders),
+        )
+
+
+def open_setting(experiment: Experiment, runtime: Runtime, seed: int, fold: int | None, world: World) -> Setting:
+    """The setting of one seed and fold, with its data opened (decoded on the first call).
+
+    Raises `ValueError` for an encoder of a modality the data does not have.
+    """
+    data = experiment.data if fold is None else experiment.data.model_copy(update={"fold": fold})
+    dataset = open_dataset(
+        data,
+        cache=runtime.cache,
+        cache_gib=runtime.cache_gib,
+        tokenizers=lambda name, max_tokens: build_tokenizer(
+            experiment.encoders.get(name) or default_encoder("text"), max_tokens
+        ),
+    )
+    unknown = sorted(set(experiment.encoders) - set(dataset.modalities))
+    if unknown:
+        raise ValueError(
+            f"There is an encoder for {', '.join(unknown)}, which the data does not have; its modalities are: "
+            f"{', '.join(dataset.modalities)}."
+        )
+    encoders = {
+        name: experiment.encoders.get(name) or default_encoder(dataset.inputs[name].kind) for name in dataset.modalities
+    }
+    return Setting(experiment, runtime, dataset, encoders, seed, fold, resolve_device(runtime.device), world)
+
+
+def resolve_device(name: str) -> str:
+    """The device called `name`; `auto` is a GPU where there is one. Raises `ValueError` for one that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"There is no device {name!r}; valid names: auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"The device {name!r} was asked for, but torch {torch.__version__} sees no GPU; use cpu.")
+    return name
+
+
+def source_digests(encoders: Mapping[str, EncoderConfig]) -> dict[str, str]:
+    """Modality -> digest of the file that its encoder, a callable of the user's, comes from."""
+    digests = {}
+    for name, config in encoders.items():
+        if not isinstance(config.name, str):
+            file = inspect.getsourcefile(config.name)
+            content = Path(file).read_bytes() if file else repr(config.name).encode()
+            digests[name] = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return digests
