@@ -53,7 +53,7 @@ def open_media(path: Path) -> Iterator[Any]:
 
 def origin_s(container: Any) -> float:
     """The time of the file that counts as zero: its start where that is later than zero (broadcast streams)."""
-    return max(0.0, float(container.start_time or 0) / av.time_base)
+    return max(0.0, float(container.start_time or 0) / float(av.time_base))
 
 
 def length_s(container: Any, stream: Any) -> float | None:
@@ -61,7 +61,7 @@ def length_s(container: Any, stream: Any) -> float | None:
     if stream.duration is not None:
         start = float((stream.start_time or 0) * stream.time_base)
         return float(stream.duration * stream.time_base) + max(0.0, start - origin_s(container))
-    return None if container.duration is None else container.duration / av.time_base
+    return None if container.duration is None else float(container.duration) / float(av.time_base)
 
 
 def measure_s(path: Path, kind: str) -> float:

@@ -1,0 +1,167 @@
+"""One modality of a data set: from the rows asked for to the tensors of a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from awase.config import AudioInput, FlowInput, ImageInput, Input, SpecAugment, TextInput, Transform, VideoInput
+from awase.data.noise import Voices
+from awase.data.spectrograms import WAVEFORM, spectrogram, spectrogram_shape
+from awase.data.store import Entry
+from awase.data.transforms import Context, apply, generator_for
+from awase.types import Inputs, Tokenizer
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What random numbers depend on besides the row: in training seed and epoch; without an epoch nothing."""
+
+    seed: int
+    epoch: int | None
+
+
+class Column(Protocol):
+    """One modality of all rows."""
+
+    @property
+    def present(self) -> np.ndarray: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def tensor(self, rows: np.ndarray, draw: Draw) -> Inputs:
+        """The rows' tensors; zeros for absent ones."""
+        ...
+
+
+class MediaColumn:
+    """A modality whose decoded samples lie in a store.
+
+    Corruptions come first, then, in training, augmentations; those of spectrograms after the waveforms have become
+    spectrograms. Pixels are normalised to [-1, 1] by (x / 255 - 0.5) / 0.5. `voices` are the rows whose clips babble is
+    made of; `num_samples` is the length of every waveform.
+    """
+
+    def __init__(
+        self, modality: str, setting: Input, entry: Entry, voices: np.ndarray, num_samples: int | None = None
+    ) -> None:
+        self.setting, self.entry, self.num_samples = setting, entry, num_samples
+        self.present = entry.present
+        self.voices = voices[self.present[voices]]
+        self._place = crc32(modality.encode())
+        self._context = _context(setting, self._other_voices)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample's final tensor."""
+        match self.setting:
+            case AudioInput(representation=name, sample_rate_hz=rate):
+                return spectrogram_shape(name, rate, self.num_samples or 0)
+            case ImageInput(channels=channels, height=height, width=width):
+                return (channels, height, width)
+            case VideoInput(num_frames=frames, channels=channels, height=height, width=width):
+                return (frames, channels, height, width)
+            case FlowInput(num_frames=frames, height=height, width=width):
+                return (frames, 2, height, width)
+        return self.entry.shape or ()
+
+    def tensor(self, rows: np.ndarray, draw: Draw) -> Tensor:
+        """(batch, *shape) float32; rows of absent samples are zero."""
+        corrupt, augment = list(enumerate(self.setting.corrupt)), list(enumerate(self.setting.augment))
+        steps = [(0, i, t) for i, t in corrupt] + [(1, i, t) for i, t in augment if draw.epoch is not None]
+        raw = self.entry.take(rows, self.num_samples)
+        raw = self._transformed(raw, rows, draw, [step for step in steps if not isinstance(step[2], SpecAugment)])
+        tensor = _normalised(raw, self.setting)
+        late = [step for step in steps if isinstance(step[2], SpecAugment)]
+        if late:
+            tensor = torch.from_numpy(self._transformed(tensor.numpy(), rows, draw, late))
+        present = self.present[rows]
+        if not present.all():
+            tensor[torch.from_numpy(~present)] = 0
+        return tensor
+
+    def _transformed(
+        self, values: np.ndarray, rows: np.ndarray, draw: Draw, steps: Sequence[tuple[int, int, Transform]]
+    ) -> np.ndarray:
+        if not steps or len(rows) == 0:
+            return values
+        done = []
+        for value, row in zip(values, rows.tolist(), strict=True):
+            if self.present[row]:
+                for purpose, position, transform in steps:
+                    generator = self._generator(draw, row, purpose, position)
+                    value = apply(transform, value, generator, row, self._context)
+            done.append(value)
+        return np.stack(done)
+
+    def _generator(self, draw: Draw, row: int, purpose: int, position: int) -> np.random.Generator:
+        # Validation and test are corrupted once and for all: neither seed nor epoch enters.
+        when = (0, 0) if draw.epoch is None else (draw.seed, draw.epoch + 1)
+        return generator_for(*when, row, self._place, purpose, position)
+
+    def _other_voices(self, row: int, generator: np.random.Generator, number: int) -> list[np.ndarray]:
+        others = self.voices[self.voices != row]
+        chosen = generator.choice(others, size=min(number, len(others)), replace=False)
+        return list(self.entry.take(chosen, self.num_samples))
+
+
+def _context(setting: Input, voices: Voices) -> Context:
+    step_s: float | None = None
+    if isinstance(setting, AudioInput):
+        step_s = 1 / setting.sample_rate_hz
+    elif isinstance(setting, VideoInput) and setting.window_s is not None:
+        step_s = setting.window_s / setting.num_frames
+    if isinstance(setting, VideoInput | ImageInput):
+        return Context(setting.kind, step_s, unit=255.0, grey=128.0)
+    return Context(setting.kind, step_s, voices=voices)
+
+
+def _normalised(raw: np.ndarray, setting: Input) -> Tensor:
+    values = torch.from_numpy(raw)
+    if isinstance(setting, AudioInput):
+        if setting.representation == WAVEFORM:
+            return values
+        return spectrogram(values, setting.representation, setting.sample_rate_hz)
+    if isinstance(setting, VideoInput | ImageInput | FlowInput):
+        values = values.movedim(-1, -3)
+    if isinstance(setting, VideoInput | ImageInput) or values.dtype == torch.uint8:
+        return values.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 127.5).sub_(1)
+    return values.contiguous().float()
+
+
+class TextColumn:
+    """Texts as the tokens of an encoder's tokenizer, made once, when first asked for."""
+
+    def __init__(
+        self, modality: str, setting: TextInput, texts: Sequence[str | None], tokenizer: Tokenizer | None
+    ) -> None:
+        self.modality, self.setting, self.tokenizer = modality, setting, tokenizer
+        self.present = np.array([text is not None for text in texts], dtype=bool)
+        self.texts = [text or "" for text in texts]
+        self._tokens: dict[str, Tensor] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(max_tokens,)."""
+        return (self.setting.max_tokens,)
+
+    def tensor(self, rows: np.ndarray, draw: Draw) -> dict[str, Tensor]:
+        """Named tensors (batch, tokens); zeros for absent texts."""
+        absent = torch.from_numpy(~self.present[rows])
+        tokens = {name: value[torch.from_numpy(rows)] for name, value in self.tokens.items()}
+        return {name: value.masked_fill(absent.view(-1, *[1] * (value.dim() - 1)), 0) for name, value in tokens.items()}
+
+    @property
+    def tokens(self) -> dict[str, Tensor]:
+        """Of all rows; raises `KeyError` where no tokenizer was given."""
+        if self._tokens is None:
+            if self.tokenizer is None:
+                raise KeyError(f"{self.modality!r} is text and no tokenizer was given for it; its encoder has one.")
+            made = self.tokenizer(self.texts)
+            self._tokens = {name: torch.as_tensor(np.asarray(value)) for name, value in made.items()}
+        return self._tokens

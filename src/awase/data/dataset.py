@@ -1,0 +1,88 @@
+"""An opened data set: rows, splits and targets, and loaders of batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from awase.config import Input
+from awase.data.collate import Content
+from awase.data.columns import Column
+from awase.data.loader import BatchLoader, Settings
+from awase.data.source import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a stage learns from and is measured on. Made by `open_dataset`.
+
+    `splits` are row numbers of `train`, `val` and `test`; rows in none of them were excluded (`summary`). `targets` of
+    all rows are class indices (rows,), or zeros and ones (rows, classes) in a multi-label task. `fingerprint` stands
+    for ids, labels, splits, groups and the content of the files, not for paths, times or preprocessing. `summary` is
+    fit for JSON.
+    """
+
+    rows: Rows
+    task: str
+    classes: tuple[str, ...]
+    inputs: dict[str, Input]
+    splits: dict[str, np.ndarray]
+    targets: np.ndarray
+    fingerprint: str
+    summary: dict[str, Any]
+    columns: dict[str, Column] = field(repr=False)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Their names, in the order of the inputs."""
+        return tuple(self.inputs)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of all rows."""
+        return self.rows.ids
+
+    @property
+    def groups(self) -> tuple[str, ...] | None:
+        """Of all rows, where the data has groups."""
+        return self.rows.groups
+
+    def input_shape(self, modality: str) -> tuple[int, ...]:
+        """The shape of one sample's final tensor; (max_tokens,) for text. Raises `KeyError` for another modality."""
+        return self._column(modality).shape
+
+    def loader(
+        self,
+        split: str,
+        *,
+        batch_size: int,
+        modalities: Sequence[str] | None = None,
+        seed: int = 0,
+        train: bool = False,
+        mixup: float = 0.0,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> BatchLoader:
+        """Batches of a split, with all or some of the modalities.
+
+        Rows that have none of these modalities are left out (`num_samples` counts the others). `train=True` shuffles,
+        augments and mixes (`mixup` is the alpha of its Beta distribution); without it corruptions alone are applied,
+        the same ones each time. `batch_size` counts rows over all `world_size` processes. `workers` threads prepare
+        batches ahead; none of the numbers depends on them. Raises `KeyError` for an unknown split or modality,
+        `ValueError` for mixup of text.
+        """
+        if split not in self.splits:
+            raise KeyError(f"There is no split {split!r}; the splits are {', '.join(self.splits)}.")
+        names = self.modalities if modalities is None else tuple(modalities)
+        columns = {name: self._column(name) for name in names}
+        content = Content(self.ids, self.targets, len(self.classes), columns)
+        rows = self.splits[split]
+        rows = rows[content.presence(rows).any(axis=1)]
+        return BatchLoader(content, rows, Settings(batch_size, seed, train, mixup, workers, rank, world_size))
+
+    def _column(self, modality: str) -> Column:
+        if modality not in self.columns:
+            raise KeyError(f"The data set has no modality {modality!r}; it has {', '.join(self.columns)}.")
+        return self.columns[modality]

@@ -1,0 +1,41 @@
+"""Noise at an exact signal-to-noise ratio."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float32
+
+Waveform = Float32[np.ndarray, " samples"]
+Voices = Callable[[int, np.random.Generator, int], list[np.ndarray]]
+"""(row, generator, number) -> so many other training clips."""
+
+
+def add_noise(signal: Waveform, noise: Waveform, snr_db: float) -> Waveform:
+    """signal + g noise with g such that 10 log10(P_signal / P_(g noise)) = `snr_db`, P the mean square.
+
+    A signal or noise of zeros has no ratio: the signal comes back unchanged.
+    """
+    signal_power, noise_power = _power(signal), _power(noise)
+    if signal_power == 0 or noise_power == 0:
+        return signal
+    gain = np.sqrt(signal_power / noise_power / 10 ** (snr_db / 10))
+    return np.asarray(signal + gain * noise.astype(np.float64), dtype=np.float32)
+
+
+def white_noise(num_samples: int, generator: np.random.Generator) -> Waveform:
+    """Independent normal samples."""
+    return generator.standard_normal(num_samples, dtype=np.float32)
+
+
+def babble(voices: list[np.ndarray], num_samples: int) -> Waveform:
+    """The sum of the voices, each scaled to the mean square 1; silent ones are left out."""
+    total = np.zeros(num_samples, dtype=np.float64)
+    for voice in voices:
+        power = _power(voice)
+        if power > 0:
+            total += voice / np.sqrt(power)
+    return total.astype(np.float32)
+
+
+def _power(waveform: np.ndarray) -> float:
+    return float(np.mean(np.square(waveform, dtype=np.float64)))
