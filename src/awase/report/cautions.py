@@ -1,0 +1,99 @@
+"""What a reader of the numbers must know, collected from the records of a table."""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from awase.report.groups import Table
+from awase.report.load import Run
+
+
+def cautions(table: Table) -> list[str]:
+    """Returns the warnings about a table's runs, each once, with the methods or runs they are about."""
+    runs = [run for group in table.groups for run in group.runs]
+    return [*_uneven(table), *_still_improving(runs), *_data(runs), *_looks(runs), *_notes(runs), *_sources(runs)]
+
+
+def _uneven(table: Table) -> list[str]:
+    found = []
+    tried = {run.record.settings_tried for group in table.groups for run in group.runs}
+    if len(tried) > 1:
+        found.append(f"The methods did not try equally many settings ({min(tried)} to {max(tried)}); see the column.")
+    cells = {(run.record.seed, run.record.fold) for group in table.groups for run in group.runs}
+    for group in table.groups:
+        missing = len(cells) - len(group.runs)
+        if missing:
+            found.append(f"{group.method} lacks {missing} of {len(cells)} combinations of seed and fold.")
+    if all(len(group.seeds) < 2 for group in table.groups):
+        found.append("There is one seed: nothing is known about how much another one changes the result.")
+    return found
+
+
+def _still_improving(runs: list[Run]) -> list[str]:
+    stages: dict[str, set[str]] = defaultdict(set)
+    methods: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        for stage in run.record.stages:
+            if stage.still_improving:
+                stages[stage.name].add(stage.hash)
+                methods[stage.name].add(run.record.method)
+    return [
+        f"Stage {name} was still improving on validation at its last epoch in {len(hashes)} run(s) "
+        f"({', '.join(sorted(methods[name]))}): more epochs may change these numbers."
+        for name, hashes in stages.items()
+    ]
+
+
+def _data(runs: list[Run]) -> list[str]:
+    found = []
+    for data in (run.record.data for run in runs):
+        validation = data.get("validation")
+        if isinstance(validation, dict) and validation.get("made") == "carved":
+            found.append(
+                f"Validation was carved out of train (fraction {validation.get('fraction')}, by "
+                f"{validation.get('by')}, seed {validation.get('seed')}): the data names none."
+            )
+        elif isinstance(validation, str):
+            found.append(f"Validation: {validation}")
+        found += [f"Excluded: {short(data['excluded'])}."] if data.get("excluded") else []
+        found += [f"Shared between splits: {short(data['shared'])}."] if _any(data.get("shared")) else []
+        found += [f"Missing: {short(data['missing'])}."] if _any(data.get("missing")) else []
+    return list(dict.fromkeys(found))
+
+
+def _any(value: Any) -> bool:
+    """Whether a JSON value holds anything but zeros and empties."""
+    if isinstance(value, dict):
+        return any(_any(part) for part in value.values())
+    return bool(value)
+
+
+def _looks(runs: list[Run]) -> list[str]:
+    looks = sum(len(run.record.test_looks) for run in runs)
+    return [f"The test split was looked at {looks} more time(s) after the runs were scored."] if looks else []
+
+
+def _notes(runs: list[Run]) -> list[str]:
+    about: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        for note in run.record.notes:
+            about[note].add(run.record.method)
+    every = {run.record.method for run in runs}
+    return [note if names == every else f"{', '.join(sorted(names))}: {note}" for note, names in about.items()]
+
+
+def _sources(runs: list[Run]) -> list[str]:
+    found = []
+    if any(run.record.dirty for run in runs):
+        found.append("Some runs were made from code with uncommitted changes.")
+    if len({run.record.commit for run in runs}) > 1:
+        found.append("The runs were made from different commits of the code.")
+    if len({json.dumps(run.record.hardware, sort_keys=True) for run in runs}) > 1:
+        found.append("The runs were made on different hardware, so their times do not compare.")
+    return found
+
+
+def short(value: Any, limit: int = 300) -> str:
+    """A JSON value on one line, cut at `limit` characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

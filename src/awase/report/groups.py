@@ -1,0 +1,166 @@
+"""Runs sorted into tables: one per experiment, data and protocol, with a group of runs per method."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from awase.report.load import Run
+from awase.statistics import Predictions, concatenate
+
+
+@dataclass(frozen=True)
+class Stat:
+    """Mean and standard deviation (of the sample) over seeds; `std` is None with one seed."""
+
+    mean: float
+    std: float | None
+    per_seed: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one method that belong together: one per seed and fold."""
+
+    method: str
+    runs: tuple[Run, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({run.record.seed for run in self.runs}))
+
+    @property
+    def folds(self) -> tuple[int | None, ...]:
+        """The folds, `(None,)` where the data has one split."""
+        return tuple(sorted({run.record.fold for run in self.runs}, key=lambda fold: (fold is not None, fold or 0)))
+
+    @property
+    def metric(self) -> str:
+        """What chose epochs and settings."""
+        return self.runs[0].record.selection_metric
+
+    @property
+    def published(self) -> float | None:
+        return next((run.record.published for run in self.runs if run.record.published is not None), None)
+
+    def stat(self, split: str, metric: str, condition: str = "full") -> Stat | None:
+        """The metric over seeds, folds averaged within a seed first; None where no run has it."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for run in self.runs:
+            for entry in run.record.metrics:
+                if (entry.split, entry.name, entry.condition) == (split, metric, condition):
+                    found[run.record.seed].append(entry.value)
+        return stat_of({seed: float(np.mean(values)) for seed, values in sorted(found.items())})
+
+    def predictions(self) -> dict[int, Predictions] | None:
+        """Seed -> test predictions, the folds side by side; None where a run has none."""
+        found: dict[int, list[Predictions]] = defaultdict(list)
+        for run in self.runs:
+            part = run.test_predictions()
+            if part is None:
+                return None
+            found[run.record.seed].append(part)
+        return {seed: concatenate(parts) for seed, parts in found.items()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What may stand in one table: one experiment, one data set in one version, one way to choose."""
+
+    experiment: str
+    dataset: str
+    groups: tuple[Group, ...]
+
+    @property
+    def metric(self) -> str:
+        return self.groups[0].metric
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All tables, the runs that failed, and what had to be kept apart or left out."""
+
+    tables: tuple[Table, ...]
+    failed: tuple[Run, ...]
+    notes: tuple[str, ...]
+
+
+def stat_of(per_seed: dict[int, float]) -> Stat | None:
+    """Mean and deviation of values by seed; None without any."""
+    if not per_seed:
+        return None
+    values = np.array(list(per_seed.values()))
+    return Stat(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, per_seed)
+
+
+def tabulate(runs: Iterable[Run]) -> Overview:
+    """Returns the tables of the finished runs.
+
+    Runs of one experiment and data set whose data fingerprints or protocols differ are kept apart, never averaged, and
+    a note says so. Of several runs with one seed and fold the one that finished last counts. Failed runs are listed.
+    """
+    done, failed, notes = list[Run](), list[Run](), list[str]()
+    for run in runs:
+        (done if run.record.status == "done" else failed).append(run)
+    together: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in done:
+        together[run.record.experiment, run.record.dataset].append(run)
+    tables = []
+    for (experiment, dataset), members in together.items():
+        variants = _variants(members)
+        if len(variants) > 1:
+            notes.append(
+                f"{experiment}: runs on {dataset} differ in their data or protocol; they are shown apart, not averaged."
+            )
+        for label, part in variants.items():
+            groups = _groups(part, notes)
+            tables.append(Table(experiment, f"{dataset} ({label})" if len(variants) > 1 else dataset, groups))
+    return Overview(tuple(tables), tuple(failed), tuple(notes))
+
+
+def _variants(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs by data and protocol. The folds of one data set have a fingerprint each, so it is compared per fold."""
+    protocols = {_protocol(run) for run in runs}
+    prints: dict[int | None, set[str]] = defaultdict(set)
+    for run in runs:
+        prints[run.record.fold].add(_fingerprint(run))
+    if len(protocols) == 1 and all(len(found) == 1 for found in prints.values()):
+        return {"": list(runs)}
+    variants: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        variants[f"data {_fingerprint(run)[:8]}, {_protocol(run)}"].append(run)
+    return variants
+
+
+def _fingerprint(run: Run) -> str:
+    return str(run.record.data.get("fingerprint", "unknown"))
+
+
+def _protocol(run: Run) -> str:
+    return f"chosen by {run.record.selection_metric}, {'one split' if run.record.fold is None else 'folds'}"
+
+
+def _groups(runs: Sequence[Run], notes: list[str]) -> tuple[Group, ...]:
+    methods: dict[str, dict[tuple[int, int | None], Run]] = defaultdict(dict)
+    for run in sorted(runs, key=lambda run: run.record.finished):
+        cells = methods[run.record.method]
+        key = (run.record.seed, run.record.fold)
+        if key in cells:
+            notes.append(f"{run.record.method}: seed {key[0]} was run more than once; the last to finish counts.")
+        cells[key] = run
+    ordered = [name for name in _order(runs) if name in methods]
+    return tuple(Group(name, tuple(run for _, run in sorted(methods[name].items(), key=_place))) for name in ordered)
+
+
+def _place(item: tuple[tuple[int, int | None], Run]) -> tuple[int, int]:
+    seed, fold = item[0]
+    return seed, -1 if fold is None else fold
+
+
+def _order(runs: Sequence[Run]) -> list[str]:
+    """Methods in the order of the experiment's list where the configuration has it, then as the runs came."""
+    listed = [run.record.config.get("methods") for run in runs]
+    entries = [entry for part in listed if isinstance(part, list) for entry in part if isinstance(entry, dict)]
+    names = [str(entry.get("label") or entry.get("method")) for entry in entries]
+    return list(dict.fromkeys([*names, *(run.record.method for run in runs)]))

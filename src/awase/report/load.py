@@ -1,0 +1,38 @@
+"""Finds the runs a report is made of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from awase.records import RECORD_NAME, Record, read_record
+from awase.statistics import PREDICTIONS_NAME, Predictions, read_predictions
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record and the folder it lies in; without a folder there are no predictions, so no paired intervals."""
+
+    record: Record
+    folder: Path | None = None
+
+    def test_predictions(self) -> Predictions | None:
+        """What the run said about the test split; None where the file is not there."""
+        if self.folder is None or not (self.folder / PREDICTIONS_NAME).is_file():
+            return None
+        return read_predictions(self.folder).of_split("test")
+
+
+def load(folders: Iterable[Path]) -> list[Run]:
+    """Returns the runs at or below `folders`, each once, in the order of their paths.
+
+    Raises `FileNotFoundError` for a folder that does not exist and where there is no record at all.
+    """
+    given = list(folders)
+    for folder in given:
+        if not folder.exists():
+            raise FileNotFoundError(f"{folder} does not exist; name the folder of a run or one that holds runs.")
+    paths = {path.resolve() for folder in given for path in folder.rglob(RECORD_NAME)}
+    if not paths:
+        names = ", ".join(str(folder) for folder in given) or "no folder"
+        raise FileNotFoundError(f"There is no {RECORD_NAME} at or below {names}: has a run finished there?")
+    return [Run(read_record(path), path.parent) for path in sorted(paths)]

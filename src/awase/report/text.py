@@ -1,0 +1,117 @@
+"""The main tables as Markdown and as LaTeX."""
+
+from collections.abc import Iterable, Sequence
+
+from awase.report import numbers
+from awase.report.cautions import cautions
+from awase.report.groups import Overview, tabulate
+from awase.report.lines import Line, Lines, build_lines
+from awase.report.load import Run
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def headers(found: Lines) -> list[str]:
+    """The column titles of a main table."""
+    metric = numbers.header(found.table.metric)
+    return [
+        "method",
+        f"test {metric}",
+        "95 % interval",
+        f"difference to {found.reference}",
+        "published",
+        "seeds",
+        "folds",
+        "trainable",
+        "time",
+        "peak memory",
+        "settings tried",
+    ]
+
+
+def cells(line: Line) -> list[str]:
+    """The cells of a method under `headers`."""
+    metric, group = line.group.metric, line.group
+    tried = "–".join(dict.fromkeys((str(line.tried[0]), str(line.tried[-1]))))
+    return [
+        group.method,
+        numbers.stat(line.test, metric),
+        numbers.interval(line.interval, metric),
+        numbers.difference(line.difference, metric),
+        numbers.value(group.published, metric),
+        str(len(group.seeds)),
+        str(len(group.folds)),
+        numbers.count(line.trainable),
+        numbers.seconds(line.seconds),
+        numbers.memory(line.memory_mib),
+        tried,
+    ]
+
+
+def render_markdown(runs: Iterable[Run]) -> str:
+    """Returns a table per experiment and data set in GitHub's Markdown, with warnings and failed runs below."""
+    overview = tabulate(runs)
+    parts = [_markdown_table(build_lines(table)) for table in overview.tables]
+    return "\n".join([*parts, *_bullets(_closing(overview))])
+
+
+def render_latex(runs: Iterable[Run]) -> str:
+    """Returns a `tabular` per experiment and data set, for a document that loads the `booktabs` package."""
+    overview = tabulate(runs)
+    parts = [_latex_table(build_lines(table)) for table in overview.tables]
+    comments = [f"% {' '.join(line.split())}" for line in _closing(overview)]
+    return "\n".join([*parts, *comments]) + "\n"
+
+
+def failed_line(run: Run) -> str:
+    """One sentence about a run that failed."""
+    record = run.record
+    fold = "" if record.fold is None else f", fold {record.fold}"
+    reason = f": {record.notes[-1]}" if record.notes else ""
+    return f"Failed, not counted: {record.experiment}, {record.method}, seed {record.seed}{fold}{reason}"
+
+
+def _closing(overview: Overview) -> list[str]:
+    return [*overview.notes, *(failed_line(run) for run in overview.failed)]
+
+
+def _bullets(sentences: Sequence[str]) -> list[str]:
+    return [f"- {_flat(sentence)}" for sentence in sentences] + [""] * bool(sentences)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def _markdown_table(found: Lines) -> str:
+    titles = headers(found)
+    rows = [titles, ["---", *["---:"] * (len(titles) - 1)], *(cells(line) for line in found.lines)]
+    table = "\n".join("| " + " | ".join(_flat(cell) for cell in row) + " |" for row in rows)
+    warnings = _bullets([*found.notes, *cautions(found.table)])
+    return "\n".join([f"## {found.table.experiment}: {found.table.dataset}", "", table, "", *warnings])
+
+
+def _latex_table(found: Lines) -> str:
+    titles = headers(found)
+    rows = [titles, *(cells(line) for line in found.lines)]
+    lines = [" & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in row) + r" \\" for row in rows]
+    title = f"{found.table.experiment}: {found.table.dataset}"
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}"
+    body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    return "\n".join([f"% {' '.join(title.split())}", begin, *body, r"\end{tabular}", ""])
