@@ -7,7 +7,7 @@ checked against its type. Nothing here imports torch.
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, model_validator
 
@@ -225,7 +225,7 @@ class DataConfig(Frozen):
     scenes: ScenesConfig = ScenesConfig()
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "DataConfig":
         for name in self.inputs:
             check_modality(name)
         return self

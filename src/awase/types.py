@@ -88,6 +88,7 @@ class Encoder(Protocol):
     def __call__(self, inputs: Any) -> Encoded: ...
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Texts to arrays of a fixed width; the encoder makes it, the data uses it."""
 
@@ -97,6 +98,7 @@ class Tokenizer(Protocol):
     def __call__(self, texts: list[str]) -> dict[str, Any]: ...
 
 
+@runtime_checkable
 class Loader(Protocol):
     """Batches of one split. `epoch(e, start=k)` gives the batches of epoch `e` from batch `k` on, always the same."""
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
 
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 SHARED_NAME = "shared"
@@ -32,12 +31,12 @@ class Combination:
     modalities: frozenset[str]
 
     @classmethod
-    def of(cls, modalities: Iterable[str]) -> Self:
+    def of(cls, modalities: Iterable[str]) -> "Combination":
         """The combination of the given modality names; raises `ValueError` for a name that is not one."""
         return cls(frozenset(check_modality(name) for name in modalities))
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "Combination":
         """The combination that `str` wrote: `parse(str(c)) == c`."""
         return cls(frozenset()) if text == SHARED_NAME else cls.of(text.split("+"))
 
