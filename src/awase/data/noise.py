@@ -19,7 +19,7 @@ def add_noise(signal: Waveform, noise: Waveform, snr_db: float) -> Waveform:
     if signal_power == 0 or noise_power == 0:
         return signal
     gain = np.sqrt(signal_power / noise_power / 10 ** (snr_db / 10))
-    return np.asarray(signal + gain * noise.astype(np.float64), dtype=np.float32)
+    return signal + np.float32(gain) * noise
 
 
 def white_noise(num_samples: int, generator: np.random.Generator) -> Waveform:
@@ -29,13 +29,13 @@ def white_noise(num_samples: int, generator: np.random.Generator) -> Waveform:
 
 def babble(voices: list[np.ndarray], num_samples: int) -> Waveform:
     """The sum of the voices, each scaled to the mean square 1; silent ones are left out."""
-    total = np.zeros(num_samples, dtype=np.float64)
+    total = np.zeros(num_samples, dtype=np.float32)
     for voice in voices:
         power = _power(voice)
         if power > 0:
-            total += voice / np.sqrt(power)
-    return total.astype(np.float32)
+            total += voice * np.float32(power**-0.5)
+    return total
 
 
 def _power(waveform: np.ndarray) -> float:
-    return float(np.mean(np.square(waveform, dtype=np.float64)))
+    return float(np.dot(waveform, waveform)) / max(1, len(waveform))

@@ -12,7 +12,7 @@ from torch import Tensor
 WAVEFORM = "waveform"
 _WINDOW_S, _HOP_S = 0.025, 0.010
 _WINDOW_SUM = 200.0
-_LOG_MEL_MEAN, _LOG_MEL_STD = -4.0, 4.0
+_LOG_MEL_MEAN, _LOG_MEL_STD = -5.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def spectrogram(
     sum 200 that it has at 16 kHz, so that levels do not depend on the rate), every 10 ms, over the smallest power of
     two of at least 25 ms and 8 N samples; M are N triangular bands (Slaney's scale, peak 1, 20 Hz to half the rate) of
     |X|^2, divided by how much denser its frequencies are than those of 512 samples at 16 kHz; the result is
-    (ln(M + 1e-6) + 4) / 4, where -4 and 4 are about the mean and standard deviation of speech.
+    (ln(M + 1e-6) + 5) / 4, where -5 and 4 are about the mean and standard deviation of speech.
     `ogm_ge_257`: ln(|X| + 1e-7), 512 samples, hop 353, as the audio-visual balancing literature uses at 22 050 Hz.
     Raises `ValueError` for another name.
     """
@@ -55,7 +55,7 @@ def spectrogram(
     )  # (batch, frequencies, frames)
     if plan.bands is None:
         return torch.log(spectrum.abs() + 1e-7).unsqueeze(1)
-    power = spectrum.real.square() + spectrum.imag.square()
+    power = spectrum.real.square().add_(spectrum.imag.square())
     log_mel = torch.log(plan.bands @ power + 1e-6)
     return ((log_mel - _LOG_MEL_MEAN) / _LOG_MEL_STD).unsqueeze(1)
 
