@@ -44,9 +44,9 @@ def split_name(text: str) -> str:
 def resolve_splits(rows: Rows, config: DataConfig) -> Splits:
     """The rows of each split.
 
-    With `config.fold`, test is that fold and everything else is train. Where no row is `val`, it is carved out of
-    train (`carve`) with `config.split_seed`. Rows without a split are `unassigned`. Raises `ValueError` for a fold that
-    does not occur and for an empty split.
+    With `config.fold`, test is that fold, and every other row that is not marked `val` is train. Where no row is `val`,
+    it is carved out of train (`carve`) with `config.split_seed`. Rows without a split are `unassigned`. Raises
+    `ValueError` for a fold that does not occur and for an empty split.
     """
     names = _by_fold(rows, config.fold) if config.fold is not None else rows.splits
     found = {split: np.array([i for i, name in enumerate(names) if name == split], dtype=np.int64) for split in SPLITS}
@@ -70,7 +70,8 @@ def _by_fold(rows: Rows, fold: int) -> tuple[str | None, ...]:
         raise ValueError(f"data.fold is {fold} but the data has no folds; name their column in data.fold_column.")
     if str(fold) not in rows.folds:
         raise ValueError(f"Fold {fold} does not occur; the folds are {', '.join(sorted(set(rows.folds)))}.")
-    return tuple("test" if name == str(fold) else "train" for name in rows.folds)
+    kept = tuple("val" if split == "val" else "train" for split in rows.splits)
+    return tuple("test" if name == str(fold) else split for name, split in zip(rows.folds, kept, strict=True))
 
 
 def carve(rows: Rows, train: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
