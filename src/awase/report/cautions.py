@@ -6,6 +6,7 @@ from typing import Any
 
 from awase.report.groups import Table
 from awase.report.load import Run
+from awase.report.numbers import plural
 
 
 def cautions(table: Table) -> list[str]:
@@ -38,7 +39,7 @@ def _still_improving(runs: list[Run]) -> list[str]:
                 stages[stage.name].add(stage.hash)
                 methods[stage.name].add(run.record.method)
     return [
-        f"Stage {name} was still improving on validation at its last epoch in {len(hashes)} run(s) "
+        f"Stage {name} was still improving on validation at its last epoch in {plural(len(hashes), 'run')} "
         f"({', '.join(sorted(methods[name]))}): more epochs may change these numbers."
         for name, hashes in stages.items()
     ]
@@ -70,7 +71,7 @@ def _any(value: Any) -> bool:
 
 def _looks(runs: list[Run]) -> list[str]:
     looks = sum(len(run.record.test_looks) for run in runs)
-    return [f"The test split was looked at {looks} more time(s) after the runs were scored."] if looks else []
+    return [f"The test split was looked at {plural(looks, 'more time')} after the runs were scored."] if looks else []
 
 
 def _notes(runs: list[Run]) -> list[str]:
@@ -94,6 +95,14 @@ def _sources(runs: list[Run]) -> list[str]:
 
 
 def short(value: Any, limit: int = 300) -> str:
-    """A JSON value on one line, cut at `limit` characters."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A JSON value in words on one line, cut at `limit` characters."""
+    text = _words(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return "; ".join(_words(part) for part in value) or "none"
+    return str(value)

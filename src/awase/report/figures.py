@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from awase.records import Epoch
 from awase.report import numbers
+from awase.report.groups import is_fraction
 from awase.report.lines import Line, Lines
 from awase.report.svg import ACCENT, INK, OTHER, SOFT, draw
 
@@ -35,7 +36,7 @@ def comparison_figure(found: Lines) -> str:
         axes.set_xlabel(f"test {numbers.header(metric)}")
 
     values = "; ".join(f"{line.group.method} {numbers.stat(line.test, metric)}" for line in lines)
-    return draw(paint, 7.0, 0.75 + 0.36 * max(len(lines), 2), f"Test {numbers.header(metric)} by method: {values}.")
+    return draw(paint, 8.0, 0.75 + 0.36 * max(len(lines), 2), f"Test {numbers.header(metric)} by method: {values}.")
 
 
 def _paint_line(axes: Axes, place: int, line: Line, is_reference: bool) -> None:
@@ -54,7 +55,7 @@ def _paint_line(axes: Axes, place: int, line: Line, is_reference: bool) -> None:
 
 
 def _shown(value: float, metric: str) -> float:
-    return 100 * value if numbers.is_fraction(metric) else value
+    return 100 * value if is_fraction(metric) else value
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def curves_figure(panel: Panel) -> str:
 
     last = [_shown(curve[-1].val_metric, panel.metric) for curve in panel.curves]
     alt = (
-        f"Learning curves of stage {panel.stage} of {', '.join(panel.methods)}: {len(last)} run(s), validation "
-        f"{panel.metric} {min(last):.3g} to {max(last):.3g} at the last epoch."
+        f"Learning curves of stage {panel.stage} of {', '.join(panel.methods)}: {numbers.plural(len(last), 'run')}, "
+        f"validation {panel.metric} {min(last):.3g} to {max(last):.3g} at the last epoch."
     )
     return draw(paint, 3.5, 2.9, alt)
 

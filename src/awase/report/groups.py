@@ -42,7 +42,9 @@ class Group:
 
     @property
     def published(self) -> float | None:
-        return next((run.record.published for run in self.runs if run.record.published is not None), None)
+        """The published value as a fraction: one above 1 of a metric in [0, 1] can only be in percent."""
+        value = next((run.record.published for run in self.runs if run.record.published is not None), None)
+        return value / 100 if value is not None and value > 1 and is_fraction(self.metric) else value
 
     def stat(self, split: str, metric: str, condition: str = "full") -> Stat | None:
         """The metric over seeds, folds averaged within a seed first; None where no run has it."""
@@ -84,6 +86,11 @@ class Overview:
     tables: tuple[Table, ...]
     failed: tuple[Run, ...]
     notes: tuple[str, ...]
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] and is shown in percent."""
+    return metric != "loss"
 
 
 def stat_of(per_seed: dict[int, float]) -> Stat | None:

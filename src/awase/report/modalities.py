@@ -16,7 +16,7 @@ def modalities_table(found: Table) -> Html:
     """Test results by what the model may see; `inside` are a modality's own logits in the joint model."""
     entries = [entry for group in found.groups for run in group.runs for entry in run.record.metrics]
     conditions = {entry.condition for entry in entries if entry.split == "test"} - {"full"}
-    wanted = sorted(conditions, key=lambda name: (list(_TITLES).index(name.partition(":")[0]), name))
+    wanted = sorted(conditions, key=_place)
     rows = []
     for group in found.groups:
         stats = [group.stat("test", found.metric, name) for name in ("full", *wanted)]
@@ -28,8 +28,15 @@ def modalities_table(found: Table) -> Html:
     return table(titles, rows, caption=f"Test {numbers.header(found.metric)} by what the model may see")
 
 
+def _place(condition: str) -> tuple[int, str]:
+    kind = condition.partition(":")[0]
+    return list(_TITLES).index(kind) if kind in _TITLES else len(_TITLES), condition
+
+
 def _title(condition: str) -> str:
     kind, _, name = condition.partition(":")
+    if kind not in _TITLES:
+        return condition
     return _TITLES[kind].format(f"{100 * float(name):g} %" if kind == "missing" else name)
 
 

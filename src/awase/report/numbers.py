@@ -1,14 +1,9 @@
 """Numbers as a reader wants them: fractions in percent, sizes and times in a fitting unit."""
 
-from awase.report.groups import Stat
+from awase.report.groups import Stat, is_fraction
 from awase.statistics import Difference, Interval
 
 NONE = "–"
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether a metric lies in [0, 1] and is shown in percent."""
-    return metric != "loss"
 
 
 def header(metric: str) -> str:
@@ -47,6 +42,11 @@ def difference(found: Difference | None, metric: str) -> str:
     if found is None:
         return NONE
     return f"{signed(found.difference, metric)} [{signed(found.low, metric)}, {signed(found.high, metric)}]"
+
+
+def plural(number: int, word: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def count(number: float) -> str:

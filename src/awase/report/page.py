@@ -27,17 +27,20 @@ p{max-width:72ch;margin:.5rem 0 1rem}
 .protocol{background:var(--soft);border-left:4px solid var(--accent);padding:.8rem 1rem;font-size:.94rem;max-width:none}
 ul{padding-left:1.2rem}li{margin:.25rem 0;max-width:80ch}
 .warnings{background:#fff8ec;border-left:4px solid #d9962b;padding:.7rem 1rem .7rem 2rem;list-style:disc}
-.scroll{overflow-x:auto;-webkit-overflow-scrolling:touch}
-table{border-collapse:collapse;font-size:.9rem;width:100%;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto;margin-bottom:1.2rem;-webkit-overflow-scrolling:touch}
+table{border-collapse:collapse;font-size:.875rem;width:100%;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--quiet);font-size:.86rem;padding:0 0 .4rem}
-th,td{padding:.45rem .7rem;border-bottom:1px solid var(--line);vertical-align:top;text-align:left}
+th,td{padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top;text-align:left}
 thead th{border-bottom:2px solid var(--ink);vertical-align:bottom;font-weight:600;line-height:1.25}
 tbody th{font-weight:600;white-space:nowrap}
 .number{text-align:right;white-space:nowrap}
 td small{display:block;font-size:.78rem}
+thead .number{white-space:normal}
+.legend{font-size:.84rem;max-width:none}
 tr.marked{background:#fdf4ee}
 .sure{font-weight:650}
-figure{margin:1rem 0}figcaption{font-size:.86rem;margin-top:.3rem;max-width:80ch}
+figure{margin:1rem 0}figure .scroll{margin:0}
+figcaption strong{color:var(--ink)}figcaption{font-size:.86rem;margin-top:.3rem;max-width:80ch}
 svg{max-width:100%;height:auto;display:block}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:1rem}
 .grid figure{margin:0;border:1px solid var(--line);border-radius:6px;padding:.7rem}.grid figcaption{margin:0 0 .3rem}
@@ -46,8 +49,9 @@ code,pre{font:.85em/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 code{overflow-wrap:anywhere}
 pre{background:var(--soft);padding:.8rem;overflow:auto;max-height:28rem}
 details{margin:.6rem 0}summary{cursor:pointer;color:var(--accent)}
-@media(max-width:640px){main{padding:1.25rem .9rem 3rem}h1{font-size:1.5rem}figure .scroll svg{min-width:520px}
-th,td{padding:.4rem .5rem}tbody th{position:sticky;left:0;background:inherit}tbody tr{background:#fff}}
+@media(max-width:640px){main{padding:1.25rem .9rem 3rem}h1{font-size:1.5rem}figure .scroll svg{min-width:560px}
+th,td{padding:.4rem .5rem}
+tbody th{white-space:normal;position:sticky;left:0;background:inherit}tbody tr{background:#fff}}
 @media print{details{display:none}main{max-width:none}}
 """
 
@@ -86,13 +90,17 @@ def _section(found: Lines, number: int) -> Html:
         ("How to get these numbers again", reproduce(table)),
     ]
     inner = join(join([tag("h3", name), content]) for name, content in parts if content)
-    heading = tag("h2", f"{table.experiment}: {table.dataset}")
+    heading = tag("h2", _name(table))
     return Html(f'<section id="table-{number}">{heading}{protocol(found)}{inner}</section>')
+
+
+def _name(table: Table) -> str:
+    return table.dataset if table.dataset == table.experiment else f"{table.experiment}: {table.dataset}"
 
 
 def _contents(tables: Sequence[Table]) -> Html:
     """Links to the tables, where there are several."""
     if len(tables) < 2:
         return Html("")
-    links = (Html(f'<a href="#table-{k}">{text(f"{t.experiment}: {t.dataset}")}</a>') for k, t in enumerate(tables))
+    links = (Html(f'<a href="#table-{k}">{text(_name(t))}</a>') for k, t in enumerate(tables))
     return bullets(links)

@@ -25,7 +25,7 @@ def confusion(found: Lines) -> Html:
         return Html("")
     classes = best.group.runs[0].record.classes
     counts = sum((_counts(part, len(classes)) for part in runs.values()), np.zeros((len(classes),) * 2, np.int64))
-    caption = f"{best.group.method}, which validation ranks first: counts over {len(runs)} seed(s)."
+    caption = f"{best.group.method}, which validation ranks first: counts over {numbers.plural(len(runs), 'seed')}."
     return figure(confusion_figure(counts, classes), caption)
 
 
@@ -39,9 +39,12 @@ def settings(found: Table) -> Html:
     for group in found.groups:
         chosen = Counter(_chosen(run.record) for run in group.runs)
         words = "; ".join(f"{name} ({times} of {len(group.runs)} runs)" for name, times in chosen.most_common())
-        derived = [run.record.derived for run in group.runs if run.record.derived]
-        rows.append([group.method, words, short(derived[0]) if derived else numbers.NONE])
-    return table(["method", "chosen on validation", "derived (first run)"], rows, caption="Settings")
+        derived = next((short(run.record.derived) for run in group.runs if run.record.derived), "")
+        rows.append([group.method, words, derived])
+    titles = ["method", "chosen on validation", "derived, first run"]
+    if not any(row[2] for row in rows):
+        titles, rows = titles[:2], [row[:2] for row in rows]
+    return table(titles, rows, caption="What validation chose among the settings tried")
 
 
 def _chosen(record: Record) -> str:

@@ -1,18 +1,21 @@
 """The first part of a page about one table: what came out. Each function returns HTML, empty without content."""
 
+import numpy as np
+
 from awase.report import numbers
 from awase.report.figures import comparison_figure
 from awase.report.html import Html, bullets, figure, join, table, tag
 from awase.report.lines import Line, Lines
-from awase.report.text import cells, headers
+from awase.report.text import cells
+from awase.statistics import Difference
 
 
 def protocol(found: Lines) -> Html:
     """How the numbers came about, in one paragraph."""
     groups, metric = found.table.groups, found.table.metric
-    seeds = {len(group.seeds) for group in groups}
-    folds = {len(group.folds) for group in groups if group.folds != (None,)}
-    per = f"{_range(seeds)} seed(s)" + (f" and {_range(folds)} folds, averaged within a seed" if folds else "")
+    per = _range({len(group.seeds) for group in groups}, "seed")
+    if any(group.folds != (None,) for group in groups):
+        per += f" and {_range({len(group.folds) for group in groups}, 'fold')}, folds averaged within a seed"
     return tag(
         "p",
         f"Every number is the mean over {per}; ± is the standard deviation over seeds. Epochs and settings were chosen "
@@ -25,52 +28,79 @@ def protocol(found: Lines) -> Html:
 
 
 def findings(found: Lines) -> Html:
-    """What may be said at a glance."""
+    """What may be said at a glance: the method that validation ranks first, and who can be told from the reference."""
     best, metric = found.best, found.table.metric
     if best is None or best.test is None:
         return Html("")
-    first = [
-        tag("strong", best.group.method),
-        f" ranks first on validation and reaches {numbers.stat(best.test, metric)}",
+    name, shown = tag("strong", best.group.method), numbers.stat(best.test, metric)
+    sentences: list[object] = [
+        join([name, f" ranks first on validation and reaches {shown} on test ({numbers.header(metric)})."])
     ]
-    sentences: list[object] = [join([*first, f" on test ({numbers.header(metric)})."])]
-    sentences += [_verdict(line, found.reference, metric) for line in found.lines if line.difference is not None]
+    if best.difference is not None:
+        sentences.append(_verdict(best.difference, best.group.method, found.reference, metric))
+    others = [line for line in found.lines if line.difference is not None and line is not best]
+    for word, chosen in (
+        (f"Higher than {found.reference}", [line for line in others if _side(line) > 0]),
+        (f"Lower than {found.reference}", [line for line in others if _side(line) < 0]),
+        (f"Not distinguishable from {found.reference}", [line for line in others if _side(line) == 0]),
+    ):
+        if chosen:
+            sentences.append(f"{word}: {', '.join(line.group.method for line in chosen)}.")
     return bullets(sentences, css="findings")
 
 
-def _verdict(line: Line, reference: str, metric: str) -> Html:
-    assert line.difference is not None, "only lines with a difference have a verdict"
-    unseen = numbers.value(line.difference.smallest_detectable, metric)
+def _side(line: Line) -> int:
+    """1 or -1 where the interval of the difference lies on one side of zero, else 0."""
+    assert line.difference is not None, "only lines with a difference have a side"
+    return int(np.sign(line.difference.difference)) if line.difference.distinguishable else 0
+
+
+def _verdict(found: Difference, method: str, reference: str, metric: str) -> Html:
+    word = "Higher" if found.difference > 0 else "Lower"
+    said = f"{word} than {reference}" if found.distinguishable else f"Not distinguishable from {reference}"
+    unseen = numbers.value(found.smallest_detectable, metric)
     limit = f"differences under {unseen} cannot be seen with these seeds and items"
-    word = "higher" if line.difference.difference > 0 else "lower"
-    said = f"{word} than {reference}" if line.difference.distinguishable else f"not distinguishable from {reference}"
-    shown = numbers.difference(line.difference, metric)
-    return join([tag("strong", line.group.method), f": {said}, {shown}; {limit}."])
+    return join([tag("strong", method), f": {said}, {numbers.difference(found, metric)}; {limit}."])
 
 
 def main_table(found: Lines) -> Html:
-    """Every method with its result, interval, difference, cost."""
-    marked = [place for place, line in enumerate(found.lines) if line.group.method == found.reference]
-    rows = [_main_row(line, found.reference) for line in found.lines]
-    place = headers(found).index(f"difference to {found.reference}") + 1
-    titles: list[object] = [*headers(found)]
-    titles.insert(place, "discordant")
-    return table(titles, rows, caption=f"{found.table.experiment}, {found.table.dataset}: results", marked=marked)
+    """Every method with its result, interval, difference and cost, and what the columns mean."""
+    metric, reference = found.table.metric, found.reference
+    titles = [
+        "method",
+        f"test {numbers.header(metric)}",
+        f"difference to {reference}",
+        "discordant",
+        "published",
+        "seeds × folds",
+        "trainable parameters",
+        "time",
+        "peak memory",
+        "settings tried",
+    ]
+    marked = [place for place, line in enumerate(found.lines) if line.group.method == reference]
+    rows = [_row(line, reference) for line in found.lines]
+    caption = f"{found.table.experiment}, {found.table.dataset}: results"
+    legend = (
+        "In brackets: 95 % intervals. Discordant: pairs of seed and item that only this method, and that only "
+        f"{reference}, gets right. Time: training of all stages of a run, also of those it re-used."
+    )
+    return join([table(titles, rows, caption=caption, marked=marked), tag("p", legend, css="quiet legend")])
 
 
-def _main_row(line: Line, reference: str) -> list[object]:
-    row: list[object] = [*cells(line)]
-    found, metric = line.difference, line.group.metric
+def _row(line: Line, reference: str) -> list[object]:
+    method, test, interval, difference, published, seeds, folds, *costs = cells(line)
     discordant: object = numbers.NONE
+    compared: object = difference
     if line.group.method == reference:
-        row[3] = tag("span", "reference", css="quiet")
-    elif found is not None:
+        compared = join([numbers.NONE, tag("small", "reference")])
+    elif line.difference is not None:
+        found, metric = line.difference, line.group.metric
         unseen = f"cannot see under {numbers.value(found.smallest_detectable, metric)}"
-        css = "sure" if found.distinguishable else ""
-        row[3] = join([tag("span", row[3], css=css), tag("small", unseen)])
+        compared = join([tag("span", difference, css="sure" if found.distinguishable else ""), tag("small", unseen)])
         discordant = f"{found.a_only} : {found.b_only}"
-    row.insert(4, discordant)
-    return row
+    shown = join([test, tag("small", interval)])
+    return [method, shown, compared, discordant, published, f"{seeds} × {folds}", *costs]
 
 
 def comparison(found: Lines) -> Html:
@@ -84,5 +114,5 @@ def comparison(found: Lines) -> Html:
     return figure(comparison_figure(found), caption)
 
 
-def _range(counts: set[int]) -> str:
-    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+def _range(counts: set[int], word: str) -> str:
+    return numbers.plural(min(counts), word) if len(counts) == 1 else f"{min(counts)} to {max(counts)} {word}s"

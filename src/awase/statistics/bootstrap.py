@@ -72,7 +72,7 @@ class Difference:
         """What may be said about the two, in words; in the unit of the metric."""
         interval = f"{self.difference:+.4f}, interval [{self.low:+.4f}, {self.high:+.4f}]"
         unseen = f"differences under {self.smallest_detectable:.4f} cannot be seen"
-        counts = f"{self.seeds} seed(s) and {self.items} items"
+        counts = f"{self.seeds} seed{'' if self.seeds == 1 else 's'} and {self.items} items"
         if not self.distinguishable:
             return f"Not distinguishable: {interval}; {unseen} with {counts}."
         return f"{'Higher' if self.difference > 0 else 'Lower'}: {interval}, from {counts}; {unseen}."
