@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from awase.config import EncoderConfig
 from awase.encoders import BlockEncoder, build_encoder
-from torch import nn
 
 _CASES: list[tuple[dict[str, Any], str, tuple[int, ...]]] = [
     ({"name": "small_cnn", "options": {"width": 3, "dim": 5}}, "video", (3, 1, 13, 17)),

@@ -1,15 +1,16 @@
-"""Every encoder, one contract: the cut changes nothing, the seed decides the weights, gradients arrive, files reload."""
+"""Every encoder, one contract: cuts change nothing, the seed decides the weights, gradients arrive, files reload."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
 from awase.config import EncoderConfig
 from awase.encoders import ENCODERS, BlockEncoder, build_encoder
 from awase.types import Encoded, Encoder
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 _SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20}
 _BERT = {"architecture": "bert", "config": {**_SIZES, "vocab_size": 31, "max_position_embeddings": 17}}

@@ -3,6 +3,7 @@
 import zlib
 
 import pytest
+
 from awase.encoders.words import WordTokenizer, split_words
 
 

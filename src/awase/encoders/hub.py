@@ -27,8 +27,10 @@ def reachable() -> bool:
         return False
     answered = threading.Event()
     # A thread, because looking up a name has no time limit of its own.
-    threading.Thread(target=_knock, args=(constants.ENDPOINT, answered), daemon=True).start()
-    return answered.wait(TIMEOUT_S)
+    thread = threading.Thread(target=_knock, args=(constants.ENDPOINT, answered), daemon=True)
+    thread.start()
+    thread.join(TIMEOUT_S)
+    return answered.is_set()
 
 
 def _knock(address: str, answered: threading.Event) -> None:
