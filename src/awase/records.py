@@ -1,5 +1,6 @@
 """What a finished run writes and the report reads. Imports no torch."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,10 +116,11 @@ def read_record(path: Path) -> Record:
     file = path / RECORD_NAME if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{path} holds no {RECORD_NAME}: the folder of a finished run has one.")
-    record = Record.model_validate_json(file.read_text(encoding="utf-8"))
-    if record.format_version != FORMAT_VERSION:
-        raise ValueError(f"{file} has format version {record.format_version}; this awase reads {FORMAT_VERSION}.")
-    return record
+    text = file.read_text(encoding="utf-8")
+    version = json.loads(text).get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{file} has format version {version}; this awase reads {FORMAT_VERSION}.")
+    return Record.model_validate_json(text)
 
 
 def find_records(folders: list[Path]) -> list[Record]:

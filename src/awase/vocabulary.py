@@ -24,7 +24,7 @@ def check_modality(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Combination:
     """A set of modalities, written sorted and joined by `+` (`audio+text`); the empty one is written `shared`."""
 

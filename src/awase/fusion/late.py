@@ -38,8 +38,9 @@ class LateMean(Fusion):
     """The weighted mean of the logits of the modalities a sample has: z = sum_m w_m z_m / T_m over sum_m w_m.
 
     With `of="probabilities"` the logarithm of the mean of softmax(z_m / T_m); for several labels per sample the logit
-    of the mean of the sigmoids. A sample without any modality gets
-    zeros. Weights and temperatures are one unless given (`weights={"audio": 0.7, ...}`).
+    of the mean of the sigmoids. A sample without any modality gets zeros. Weights and temperatures are one unless given
+    (`weights={"audio": 0.7, ...}`), for every modality then. Raises `ValueError` for another `of`, for weights or
+    temperatures of other modalities, for a negative weight and for a temperature that is not above zero.
     """
 
     needs_heads = True
@@ -58,8 +59,13 @@ class LateMean(Fusion):
         if of not in ("logits", "probabilities"):
             raise ValueError(f"A late mean is taken of 'logits' or of 'probabilities', not of {of!r}.")
         self.of = of
-        self.weights = {name: 1.0 if weights is None else float(weights[name]) for name in dims}
-        self.temperatures = {name: 1.0 if temperatures is None else float(temperatures[name]) for name in dims}
+        self.weights = _per_modality("weights", weights, dims)
+        self.temperatures = _per_modality("temperatures", temperatures, dims)
+        if min(self.weights.values()) < 0 or min(self.temperatures.values()) <= 0:
+            raise ValueError(
+                "The weights of a late mean are 0 or above and its temperatures above 0; these are "
+                f"{self.weights} and {self.temperatures}."
+            )
         self.plain = weights is None and temperatures is None and of == "logits"
 
     def forward(
@@ -67,10 +73,12 @@ class LateMean(Fusion):
     ) -> tuple[Float[Tensor, "batch classes"], Logits]:
         scores = head_logits if self.plain else {name: self._score(name, z) for name, z in head_logits.items()}
         total, weight = weighted_sum(scores, self.weights, present)
-        mean = total / weight
+        nobody = weight == 0
+        mean = total / weight.masked_fill(nobody, 1.0)
         if self.of == "logits":
             return mean, head_logits
-        return (mean.logit(eps=1e-6) if self.multi_label else mean.clamp_min(1e-12).log()), head_logits
+        fused = mean.logit(eps=1e-6) if self.multi_label else mean.clamp_min(1e-12).log()
+        return fused.masked_fill(nobody, 0.0), head_logits
 
     def _score(self, name: str, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         scaled = logits / self.temperatures[name]
@@ -122,7 +130,7 @@ class Concat(Fusion):
 def weighted_sum(
     scores: Mapping[str, Float[Tensor, "batch classes"]], weights: Mapping[str, float], present: Presence
 ) -> tuple[Float[Tensor, "batch classes"], Tensor]:
-    """The sum of w_m scores_m over the modalities each sample has, and the sum of those weights (1 where none)."""
+    """The sum of w_m scores_m over the modalities each sample has, and the sum of those weights (0 where none)."""
     terms = []
     shares = []
     for name, score in scores.items():
@@ -130,5 +138,15 @@ def weighted_sum(
         share = score.new_ones(len(score), 1) if rows is None else rows[:, None].to(score.dtype)  # (batch, 1)
         shares.append(weights[name] * share)
         terms.append(weights[name] * score if rows is None else weights[name] * score * share)
-    weight = torch.stack(shares).sum(dim=0)
-    return torch.stack(terms).sum(dim=0), torch.where(weight == 0, torch.ones_like(weight), weight)
+    return torch.stack(terms).sum(dim=0), torch.stack(shares).sum(dim=0)
+
+
+def _per_modality(what: str, given: Mapping[str, float] | None, dims: Mapping[str, int]) -> dict[str, float]:
+    if given is None:
+        return dict.fromkeys(dims, 1.0)
+    if set(given) != set(dims):
+        raise ValueError(
+            f"The {what} of a late mean are given for {', '.join(sorted(given)) or 'nothing'}; "
+            f"give one for each of {', '.join(sorted(dims))}."
+        )
+    return {name: float(given[name]) for name in dims}

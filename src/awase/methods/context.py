@@ -29,6 +29,10 @@ class MethodContext:
 
 def changed(config: TrainConfig, changes: Changes | None) -> TrainConfig:
     """`config` with some fields changed and checked; raises `ValueError` for an unknown field or a bad value."""
+    valid = TrainConfig.model_fields
+    unknown = sorted(set(changes or {}) - set(valid))
+    if unknown:
+        raise ValueError(f"Training has no field {', '.join(unknown)}; valid names: {', '.join(valid)}.")
     return TrainConfig.model_validate(config.model_dump() | (changes or {}))
 
 

@@ -24,7 +24,7 @@ def mmlora(
     """
     chosen = context.modalities if modalities is None else modalities
     context.check(chosen)
-    ranks = {name: rank if isinstance(rank, int) else rank.get(name, 0) for name in chosen}
+    ranks = _ranks(rank, chosen)
     adapters = {
         name: AdapterConfig(targets=targets, rank=r, alpha=alpha, dropout=dropout, last_layers=last_layers)
         for name, r in ranks.items()
@@ -45,3 +45,13 @@ def mmlora(
         training=changed(context.joint, training),
     )
     return [*first, stage]
+
+
+def _ranks(rank: int | dict[str, int], chosen: tuple[str, ...]) -> dict[str, int]:
+    ranks = dict.fromkeys(chosen, rank) if isinstance(rank, int) else rank
+    unknown = sorted(set(ranks) - set(chosen))
+    if unknown:
+        raise ValueError(f"There is a rank for {', '.join(unknown)}; the adapted modalities are {', '.join(chosen)}.")
+    if any(value < 0 for value in ranks.values()):
+        raise ValueError(f"A rank is 0 (no adapter) or more; these are {ranks}.")
+    return {name: ranks.get(name, 0) for name in chosen}

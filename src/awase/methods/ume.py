@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import JsonValue
+
 from awase.config import DeriveConfig, FusionConfig, Node, StageConfig
 from awase.methods.context import Changes, MethodContext, changed, unimodal_stages
 
@@ -27,7 +29,8 @@ def ume(
         decisions.append(DeriveConfig(name="temperatures", function="temperatures", stages=names))
         derived["temperatures"] = "temperatures"
     if weighted:
-        decisions.append(DeriveConfig(name="weights", function="ensemble_weights", stages=names, options={"of": mean}))
+        options: dict[str, JsonValue] = {"of": mean, "calibrated": calibrated}
+        decisions.append(DeriveConfig(name="weights", function="ensemble_weights", stages=names, options=options))
         derived["weights"] = "weights"
     mean_stage = StageConfig(
         name="ensemble",

@@ -59,8 +59,8 @@ def claim(folder: Path, document: dict[str, Any]) -> Record | None:
         if known != document:
             fields = ", ".join(sorted(differences(known, document))[:5])
             raise RefusedError(
-                f"{folder} belongs to another configuration (it differs in {fields}); choose another folder with --out, "
-                "or remove this one."
+                f"{folder} belongs to another configuration (it differs in {fields}); choose another folder with "
+                "--out, or remove this one."
             )
     else:
         write_text(file, json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -72,5 +72,6 @@ def differences(a: Any, b: Any, path: str = "") -> set[str]:
     """The dotted paths at which two JSON documents differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = set(a) | set(b)
-        return {d for k in keys for d in differences(a.get(k), b.get(k), f"{path}.{k}" if path else k)}
+        absent = object()
+        return {d for k in keys for d in differences(a.get(k, absent), b.get(k, absent), f"{path}.{k}" if path else k)}
     return set() if a == b else {path or "everything"}

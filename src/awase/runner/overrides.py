@@ -20,43 +20,47 @@ def apply_overrides(experiment: Experiment, assignments: Sequence[str]) -> Exper
             raise ValueError(
                 f"{assignment!r} is no assignment; write path.to.field=value, for example joint.epochs=30."
             )
-        experiment = _replaced(experiment, path.split("."), text, path)
+        experiment = _assigned(experiment, path, text)
     return experiment
 
 
-def _replaced(value: Any, keys: list[str], text: str, path: str) -> Any:
+def _assigned(experiment: Experiment, path: str, text: str) -> Experiment:
+    """The value is what its JSON says, or the text itself where only that fits (a label called `7`)."""
+    problem = ""
+    for value in (_parse(text), text):
+        try:
+            changed: Experiment = _replaced(experiment, path.split("."), value, path)
+            return changed
+        except ValidationError as error:
+            problem = problem or error.errors()[0]["msg"]
+    raise ValueError(f"{path}={text!r}: {problem}.")
+
+
+def _replaced(value: Any, keys: list[str], new: Any, path: str) -> Any:
+    if not keys:
+        return new
     key, rest = keys[0], keys[1:]
     if isinstance(value, BaseModel):
-        return _replaced_field(value, key, rest, text, path)
+        return _replaced_field(value, key, rest, new, path)
     if isinstance(value, Mapping):
         if rest and key not in value:
             raise ValueError(f"{path}: there is no {key!r}; valid names: {', '.join(map(str, value)) or 'none'}.")
-        return {**value, key: _replaced(value[key], rest, text, path) if rest else _parse(text)}
+        return {**value, key: _replaced(value.get(key), rest, new, path)}
     if isinstance(value, tuple):
         if not key.isdigit() or int(key) >= len(value):
             raise ValueError(f"{path}: {key!r} is no position in a list of {len(value)}; the first is 0.")
         items = list(value)
-        items[int(key)] = _replaced(items[int(key)], rest, text, path) if rest else _parse(text)
+        items[int(key)] = _replaced(items[int(key)], rest, new, path)
         return tuple(items)
     raise ValueError(f"{path}: {value!r} has no fields, so {key!r} cannot be set in it.")
 
 
-def _replaced_field(model: BaseModel, key: str, rest: list[str], text: str, path: str) -> Any:
+def _replaced_field(model: BaseModel, key: str, rest: list[str], new: Any, path: str) -> Any:
     fields = type(model).model_fields
     if key not in fields:
         raise ValueError(f"{path}: there is no field {key!r}; valid names: {', '.join(fields)}.")
     current = {name: getattr(model, name) for name in fields}
-    if rest:
-        candidates = [_replaced(current[key], rest, text, path)]
-    else:
-        candidates = [_parse(text), text]
-    problem = ""
-    for candidate in candidates:
-        try:
-            return type(model).model_validate({**current, key: candidate})
-        except ValidationError as error:
-            problem = problem or error.errors()[0]["msg"]
-    raise ValueError(f"{path}={text!r}: {problem}.")
+    return type(model).model_validate({**current, key: _replaced(current[key], rest, new, path)})
 
 
 def _parse(text: str) -> Any:

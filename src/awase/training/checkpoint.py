@@ -1,13 +1,15 @@
 """Checkpoints of an unfinished stage: one file, written in the background, renamed when whole."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -52,8 +54,19 @@ class CheckpointWriter:
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes a checkpoint under a temporary name and renames it."""
+    write_tensors(path, tensors, {"facts": json.dumps(facts)})
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file whole; raises `OSError` with a sentence when it cannot be written."""
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata={"facts": json.dumps(facts)})
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

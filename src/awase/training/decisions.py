@@ -30,10 +30,16 @@ def temperatures(logits: Mapping[str, Array], targets: NDArray[Any]) -> dict[str
     return found
 
 
-def ensemble_weights(logits: Mapping[str, Array], targets: NDArray[Any], of: str = "logits") -> dict[str, float]:
-    """Weights (positive, summing to the number of modalities) whose weighted mean has the least validation loss."""
+def ensemble_weights(
+    logits: Mapping[str, Array], targets: NDArray[Any], of: str = "logits", calibrated: bool = False
+) -> dict[str, float]:
+    """Weights (positive, summing to the number of modalities) whose weighted mean has the least validation loss.
+
+    With `calibrated`, of the logits divided by their `temperatures`.
+    """
     names = list(logits)
-    stacked = np.stack([logits[name] for name in names])  # (modalities, rows, classes)
+    scales = temperatures(logits, targets) if calibrated else dict.fromkeys(names, 1.0)
+    stacked = np.stack([logits[name] / scales[name] for name in names])  # (modalities, rows, classes)
 
     def loss(free: Array) -> float:
         weights = softmax(free)

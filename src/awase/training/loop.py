@@ -128,7 +128,8 @@ class Loop:
         samples = 0
         for batch in self.work.batches.epoch(progress.epoch, start=progress.batch):
             losses = self.work.losses(batch.to(self.settings.device))
-            losses.sum().backward()
+            if losses.requires_grad:  # not where every sample lacks the modalities that learn
+                losses.sum().backward()
             self._note(batch, losses.detach())
             samples += len(batch)
             progress.batch += 1
@@ -143,10 +144,9 @@ class Loop:
 
     def _step(self, samples: int) -> None:
         """One optimiser step on the mean gradient over all samples since the last, on all processes."""
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        count = torch.tensor(float(samples), device=self.settings.device)
-        self.settings.world.sum_([*gradients, count])
-        torch._foreach_div_(gradients, count if self.settings.world.size > 1 else float(samples))
+        gradients, count = self._sum_gradients(samples)
+        if gradients:
+            torch._foreach_div_(gradients, count)
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.clip_norm)
         set_rate(self.optimiser, rate_factor(self.progress.optimiser_step, self.steps_per_epoch, self.config))
@@ -156,6 +156,25 @@ class Loop:
         if self.average is not None:
             self.average.update(self.tensors)
         self.settings.on_step()
+
+    def _sum_gradients(self, samples: int) -> tuple[list[Tensor], Tensor | float]:
+        """The gradients there are, summed over all processes like the number of samples.
+
+        A parameter that no sample of this process reaches (its modality is absent) may be reached elsewhere.
+        """
+        parameters = list(self.parameters.values())
+        if self.settings.world.size == 1:
+            return [p.grad for p in parameters if p.grad is not None], float(samples)
+        counts = [float(p.grad is not None) for p in parameters]
+        totals = torch.tensor([*counts, float(samples)], device=self.settings.device)
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.settings.world.sum_([*(p.grad for p in parameters if p.grad is not None), totals])
+        if not all(counts):
+            for parameter, total in zip(parameters, totals.tolist(), strict=False):
+                parameter.grad = parameter.grad if total > 0 else None
+        return [p.grad for p in parameters if p.grad is not None], totals[-1]
 
     def _note(self, batch: Batch, losses: Tensor) -> None:
         """Keeps the losses until they are looked at: at once on the CPU, seldom on a GPU, where a look costs."""
@@ -176,6 +195,15 @@ class Loop:
             self.progress.loss_sum += float(losses.double().sum())
             self.progress.loss_count += len(losses)
         self._pending.clear()
+
+    def _check_weights(self) -> None:
+        for name, value in self.tensors.items():
+            if not bool(torch.isfinite(value).all()):
+                raise TrainingDivergedError(
+                    f"{name} is not finite after optimiser step {self.progress.optimiser_step} of epoch "
+                    f"{self.progress.epoch}. The last good checkpoint was kept; a lower learning rate, warm-up, or "
+                    "clip_norm usually helps."
+                )
 
     def _finish_epoch(self) -> None:
         progress = self.progress
@@ -242,6 +270,7 @@ class Loop:
         if self.settings.writer is None or not self.settings.world.is_first:
             return
         self._check_losses()
+        self._check_weights()
         tensors = {f"weights|{name}": value for name, value in self.tensors.items()}
         tensors |= {f"best|{name}": value for name, value in self.best.items()}
         state = optimiser_tensors(self.optimiser, self.parameters)

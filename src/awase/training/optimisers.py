@@ -43,7 +43,7 @@ def rate_factor(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
     """
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
-        return (step + 1) / warmup if warmup >= 1 else 1.0
+        return min((step + 1) / warmup, 1.0)
     if config.schedule == "cosine":
         total = max(config.epochs * steps_per_epoch - warmup, 1)
         return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from awase.files import whole_file, write_text
+from awase.files import write_text
+from awase.training.checkpoint import write_tensors
 
 FORMAT_VERSION = 1
 
@@ -63,8 +64,7 @@ class StageStore:
         folder.mkdir(parents=True, exist_ok=True)
         whole = {"format_version": FORMAT_VERSION, "hash": stage_hash, **facts}
         if tensors:
-            with whole_file(folder / "model.safetensors") as temporary:
-                save_file(tensors, temporary)
+            write_tensors(folder / "model.safetensors", tensors)
         write_text(folder / "stage.json", json.dumps(whole, indent=1, allow_nan=False) + "\n")
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         return StoredStage(stage_hash, tensors, whole)
@@ -78,5 +78,6 @@ class StageStore:
 
     def remove(self, stage_hash: str) -> None:
         """Removes a stage; the next run that needs it trains it again."""
+        (self.folder(stage_hash) / "stage.json").unlink(missing_ok=True)  # first: half a stage is never found
         shutil.rmtree(self.folder(stage_hash), ignore_errors=True)
         (self.root / f"{stage_hash}.lock").unlink(missing_ok=True)
