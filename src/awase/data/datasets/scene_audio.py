@@ -22,6 +22,7 @@ BAND_HZ = (2300.0, 3500.0)
 ACCOMPANIMENT = 0.25
 SWEEPS_PER_S = 10.0
 NUM_TONES = 60
+LEVEL = 0.25
 
 Wave = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ def render_audio(latents: Latents, rate_hz: int, noise: float, random: np.random
     """
     time = np.arange(round(DURATION_S * rate_hz)) / rate_hz
     wave = _melody(latents, time, random) + ACCOMPANIMENT * _accompany(latents["accompaniment"], time, random)
-    wave *= 0.4 * random.uniform(0.5, 1.0)
+    wave *= LEVEL * random.uniform(0.5, 1.0)
     wave += noise * np.sqrt(np.mean(wave**2)) * random.standard_normal(len(wave))
     return np.clip(wave, -1, 1).astype(np.float32)
 
