@@ -15,7 +15,21 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare two runs on the samples both predicted: difference, interval, and what could have been seen."""
-    from awase.report import compare_folders
+    from awase.report import load
+    from awase.report.groups import Group
+    from awase.statistics import compare as compare_predictions
 
-    result = compare_folders(first, second, metric)
-    print(json.dumps(asdict(result)) if as_json else str(result))
+    found = []
+    for folder in (first, second):
+        predictions = Group(str(folder), tuple(load([folder]))).predictions()
+        if predictions is None:
+            raise FileNotFoundError(f"A run below {folder} has no predictions.parquet; run it again.")
+        found.append(predictions)
+    difference, left_out = compare_predictions(found[0], found[1], metric)
+    if as_json:
+        print(json.dumps({"metric": metric, "left_out": left_out, **asdict(difference)}))
+        return
+    print(f"{first} against {second}, {metric}: {difference.sentence}")
+    print(f"Only the first is right: {difference.a_only}; only the second: {difference.b_only}.")
+    if left_out:
+        print(f"{left_out} samples that only one of them predicted were left out.")

@@ -16,7 +16,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure a finished run again; a look at the test split is written into its record."""
-    from awase.runner.loaded import evaluate_run
+    from awase.runner.again import evaluate_run
 
     metrics = evaluate_run(run, split, tuple(without or ()), device=device, cache=cache)
     if as_json:

@@ -8,7 +8,9 @@ import typer
 
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders of finished runs, at any depth.")],
-    out: Annotated[Path | None, typer.Option(help="File to write; default standard output (HTML: report.html).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default standard output (HTML: report.html).")
+    ] = None,
     format: Annotated[str, typer.Option(help="html, md, latex or json.")] = "html",
 ) -> None:
     """Write a report of finished runs; it reads their records and nothing else."""

@@ -20,7 +20,9 @@ def run(
     threads: Annotated[int | None, typer.Option(help="Threads of torch; part of what a result depends on.")] = None,
     workers: Annotated[int, typer.Option(help="Threads that prepare batches.")] = 0,
     checkpoint_every_s: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the stages and their sizes; train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the stages and their sizes; train nothing.")
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No progress on standard error.")] = False,
 ) -> None:
     """Train and evaluate every method of an experiment; the same command continues what was interrupted."""

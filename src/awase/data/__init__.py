@@ -4,6 +4,7 @@ from awase.data.check import check_manifest
 from awase.data.dataset import Dataset
 from awase.data.loader import BatchLoader
 from awase.data.open import SOURCES, open_dataset, open_source
+from awase.data.resolved import inferred
 from awase.data.source import MediaError, Rows, Source
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Rows",
     "Source",
     "check_manifest",
+    "inferred",
     "open_dataset",
     "open_source",
 ]

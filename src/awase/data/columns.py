@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from zlib import crc32
 
 import numpy as np
@@ -25,6 +25,7 @@ class Draw:
     epoch: int | None
 
 
+@runtime_checkable
 class Column(Protocol):
     """One modality of all rows."""
 
@@ -50,11 +51,16 @@ class MediaColumn:
     def __init__(
         self, modality: str, setting: Input, entry: Entry, voices: np.ndarray, num_samples: int | None = None
     ) -> None:
+        self.modality = modality
         self.setting, self.entry, self.num_samples = setting, entry, num_samples
         self.present = entry.present
         self.voices = voices[self.present[voices]]
         self._place = crc32(modality.encode())
         self._context = _context(setting, self._other_voices)
+
+    def resized(self, num_samples: int | None) -> "MediaColumn":
+        """The same column with waveforms of another length."""
+        return MediaColumn(self.modality, self.setting, self.entry, self.voices, num_samples)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -129,7 +135,7 @@ def _normalised(raw: np.ndarray, setting: Input) -> Tensor:
         return spectrogram(values, setting.representation, setting.sample_rate_hz)
     if isinstance(setting, VideoInput | ImageInput | FlowInput):
         values = values.movedim(-1, -3)
-    if isinstance(setting, VideoInput | ImageInput) or values.dtype == torch.uint8:
+    if isinstance(setting, VideoInput | ImageInput):
         return values.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 127.5).sub_(1)
     return values.contiguous().float()
 

@@ -25,11 +25,13 @@ def text_of(cell: Any) -> str:
 
 
 def read_labels(table: Table, config: DataConfig) -> tuple[tuple[str, ...], ...]:
-    """Per row, the names of its classes.
+    """Per row, the names of its classes; none where the configuration names no label column.
 
     Raises `ValueError` for a missing column, an empty label of a single-label task, and a cell of one of several label
     columns that is neither 0 nor 1.
     """
+    if not config.label:
+        return ((),) * len(table)
     if len(config.label) > 1:
         return _from_flags(table, config.label)
     name = config.label[0]

@@ -129,7 +129,7 @@ class Store:
                 if sample is None:
                     reasons[row] = reason
                 else:
-                    _check(sample, request, meta, first=offsets[row] == 0)
+                    _check(sample, request, meta, first=bool(offsets[row] == 0))
                     room.take(sample.nbytes, expected=sample.nbytes * request.num_rows if offsets[row] == 0 else 0)
                     file.write(np.ascontiguousarray(sample).data)
                 offsets[row + 1] = offsets[row] + (0 if sample is None else sample.size)

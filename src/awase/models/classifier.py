@@ -32,9 +32,15 @@ class Classifier(nn.Module):
         return tuple(self.encoders)
 
     def encode(self, batch: Batch) -> dict[str, Encoded]:
-        """Each modality's features; rows of samples that lack it are zero, and the encoder never sees them."""
+        """Each modality's features; rows of samples that lack it are zero, and the encoder never sees them.
+
+        A modality that the batch does not have at all is absent from every sample.
+        """
         encoded = {}
         for name, encoder in self.encoders.items():
+            if name not in batch.inputs:
+                encoded[name] = Encoded(torch.zeros(len(batch), int(encoder.dim), device=batch.index.device))
+                continue
             rows = None if name in batch.complete else batch.present[name]
             encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
         return encoded
@@ -49,7 +55,7 @@ class Classifier(nn.Module):
 
     def forward(self, batch: Batch) -> ClassifierOutput:
         encoded = self.encode(batch)
-        present = {name: None if name in batch.complete else batch.present[name] for name in self.encoders}
+        present = presence(batch, self.modalities)
         features = {name: value.pooled for name, value in encoded.items()}
         logits, modality_logits = self.decide(features, present)
         return ClassifierOutput(logits, modality_logits, encoded)
@@ -60,6 +66,12 @@ class Classifier(nn.Module):
         for name, tensor in self.state_dict(keep_vars=True).items():
             parts.setdefault(part_of(name), {})[name] = tensor
         return parts
+
+
+def presence(batch: Batch, modalities: tuple[str, ...]) -> dict[str, Bool[Tensor, " batch"] | None]:
+    """Per modality which samples have it; None: all of them."""
+    none = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
+    return {name: None if name in batch.complete else batch.present.get(name, none) for name in modalities}
 
 
 def part_of(state_name: str) -> str:
@@ -78,21 +90,33 @@ def part_of(state_name: str) -> str:
 def encode_rows(encoder: nn.Module, inputs: Inputs, rows: Bool[Tensor, " batch"] | None) -> Encoded:
     """`encoder(inputs)` of the rows given, zeros elsewhere; `rows=None` means all.
 
-    Raises nothing for no row at all: the features of one row of zeros give the shape.
+    Raises nothing for no row at all: the features of one row of zeros, in evaluation mode, give the shape.
     """
     if rows is None:
         encoded: Encoded = encoder(inputs)
         return encoded
     chosen = rows.nonzero().squeeze(1)  # (rows,)
-    source = chosen if len(chosen) else torch.zeros(1, dtype=torch.long, device=rows.device)
-    some: Encoded = encoder(map_inputs(inputs, lambda value: value.index_select(0, source)))
-    if not len(chosen):
-        some = Encoded(some.pooled[:0], None if some.tokens is None else some.tokens[:0], None)
+    if len(chosen):
+        some: Encoded = encoder(map_inputs(inputs, lambda value: value.index_select(0, chosen)))
+    else:
+        some = _no_rows(encoder, inputs)
     return Encoded(
         _scatter(some.pooled, chosen, len(rows)),
         None if some.tokens is None else _scatter(some.tokens, chosen, len(rows)),
         None if some.mask is None else _scatter(some.mask, chosen, len(rows)),
     )
+
+
+def _no_rows(encoder: nn.Module, inputs: Inputs) -> Encoded:
+    """What the encoder gives for no row; nothing learns from the row of zeros, and no statistic moves."""
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    with torch.no_grad():
+        one: Encoded = encoder(map_inputs(inputs, lambda value: value.new_zeros(1, *value.shape[1:])))
+    for module, mode in modes.items():
+        module.training = mode
+    tokens, mask = one.tokens, one.mask
+    return Encoded(one.pooled[:0], None if tokens is None else tokens[:0], None if mask is None else mask[:0])
 
 
 def _scatter(values: Tensor, rows: Tensor, size: int) -> Tensor:

@@ -12,7 +12,7 @@ from awase.config import StageConfig
 from awase.encoders import build_encoder
 from awase.fusion import build_fusion, needs_heads
 from awase.models import Classifier
-from awase.runner.setting import Setting
+from awase.runner.spec import ModelSpec
 
 
 def part_seed(seed: int, part: str) -> int:
@@ -20,33 +20,33 @@ def part_seed(seed: int, part: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}|{part}".encode(), digest_size=4).digest(), "big")
 
 
-def build_classifier(stage: StageConfig, setting: Setting, derived: Mapping[str, Any]) -> Classifier:
+def build_classifier(stage: StageConfig, spec: ModelSpec, derived: Mapping[str, Any]) -> Classifier:
     """The model of a stage with its initial weights; the same part has the same initial weights in every stage.
 
     `derived` holds the values of the stage's derived fusion options.
     """
-    encoders = {name: _build_encoder(name, stage, setting) for name in stage.modalities}
+    encoders = {name: _build_encoder(name, stage, spec) for name in stage.modalities}
     dims = {name: int(encoder.dim) for name, encoder in encoders.items()}
-    num_classes = len(setting.dataset.classes)
+    num_classes = len(spec.classes)
     heads: dict[str, nn.Module] = {}
     with torch.random.fork_rng(devices=[]):
         if needs_heads(stage.fusion.name):
             for name, dim in dims.items():
-                torch.manual_seed(part_seed(setting.seed, f"{name}.head"))
+                torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
                 heads[name] = nn.Linear(dim, num_classes)
-        torch.manual_seed(part_seed(setting.seed, "fusion"))
+        torch.manual_seed(part_seed(spec.seed, "fusion"))
         options = {**stage.fusion.options, **derived}
-        fusion = build_fusion(stage.fusion.name, dims, num_classes, options, setting.multi_label)
+        fusion = build_fusion(stage.fusion.name, dims, num_classes, options, spec.multi_label)
     return Classifier(encoders, heads, fusion)
 
 
-def _build_encoder(name: str, stage: StageConfig, setting: Setting) -> Any:
+def _build_encoder(name: str, stage: StageConfig, spec: ModelSpec) -> Any:
     encoder = build_encoder(
-        setting.encoders[name],
-        kind=setting.dataset.inputs[name].kind,
-        input_shape=setting.dataset.input_shape(name),
-        seed=part_seed(setting.seed, f"{name}.encoder"),
+        spec.encoders[name],
+        kind=spec.inputs[name].kind,
+        input_shape=spec.shapes[name],
+        seed=part_seed(spec.seed, f"{name}.encoder"),
     )
     if name in stage.adapters:
-        Bank.inject(encoder, stage.adapters[name], seed=part_seed(setting.seed, f"{name}.adapter"))
+        Bank.inject(encoder, stage.adapters[name], seed=part_seed(spec.seed, f"{name}.adapter"))
     return encoder

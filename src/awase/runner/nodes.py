@@ -63,7 +63,7 @@ class NodeRunner:
 
     def model(self, result: StageResult) -> Classifier:
         """The model of a finished stage on the device, all of it frozen."""
-        model = build_classifier(result.stage, self.setting, result.derived)
+        model = build_classifier(result.stage, self.setting.spec, result.derived)
         load_tensors(model, result.tensors)
         freeze_except(model, ())
         return model.to(self.setting.device).eval()
@@ -85,7 +85,7 @@ class NodeRunner:
 
     def _stage(self, stage: StageConfig) -> StageResult:
         derived = {option: self.decisions[name] for option, name in stage.derived.items()}
-        model = build_classifier(stage, self.setting, derived)
+        model = build_classifier(stage, self.setting.spec, derived)
         inherited = self._inherit(model, stage)
         trained = match_parts(stage.train, model.parts()) if stage.train else ()
         fresh = {name: value for name, value in model.state_dict().items() if name not in inherited}
@@ -191,7 +191,7 @@ class NodeRunner:
             adapters = {m: a for m, a in stage.adapters.items() if m in earlier.stage.modalities}
             now = build_classifier(
                 earlier.stage.model_copy(update={"adapters": {**earlier.stage.adapters, **adapters}}),
-                self.setting,
+                self.setting.spec,
                 earlier.derived,
             )
             names = now.state_dict().keys()

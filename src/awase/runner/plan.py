@@ -30,7 +30,7 @@ def _describe(node: Node, setting: Setting) -> str:
     if not isinstance(node, StageConfig):
         return f"  decide {node.name}: {node.function} of {', '.join(node.stages)}"
     plain = {"of": node.fusion.options.get("of", "logits")} if node.fusion.name == "late_mean" else {}
-    model = build_classifier(node.model_copy(update={"derived": {}}), setting, plain)
+    model = build_classifier(node.model_copy(update={"derived": {}}), setting.spec, plain)
     trained = match_parts(node.train, model.parts()) if node.train else ()
     count = sum(parameter.numel() for parameter in freeze_except(model, trained).values())
     total = sum(parameter.numel() for parameter in model.parameters())

@@ -28,7 +28,9 @@ def resolve_experiment(name: str) -> Experiment:
         return EXPERIMENTS[name]()
     if name.endswith(TABLE_SUFFIXES):
         if not Path(name).is_file():
-            raise FileNotFoundError(f"There is no table {name}; give the path of a CSV, TSV, JSON-lines or Parquet file.")
+            raise FileNotFoundError(
+                f"There is no table {name}; give the path of a CSV, TSV, JSON-lines or Parquet file."
+            )
         return table(Path(name))
     raise ValueError(
         f"There is no experiment {name!r}. Built-in: {', '.join(EXPERIMENTS)}. Or give FILE.py::FUNCTION, or a table "

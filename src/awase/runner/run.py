@@ -13,14 +13,17 @@ import torch
 from awase.config import Experiment, MethodConfig, Runtime, StageConfig
 from awase.distributed import joined_world
 from awase.encoders import encoder_info
+from awase.files import write_text
 from awase.methods import build_method
 from awase.records import Record, StageRecord, write_record
 from awase.runner import provenance
 from awase.runner.final import Final, probe_stage, score_run
 from awase.runner.folder import claim, locked, run_folder
 from awase.runner.nodes import NodeRunner, StageResult
+from awase.runner.loaded import MODEL_NAME
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting, open_setting
+from awase.runner.spec import SavedModel
 from awase.runner.tracking import Tracker
 from awase.statistics import write_predictions
 from awase.training.loop import TrainingDivergedError
@@ -82,11 +85,34 @@ def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
         finally:
             tracker.close()
         write_predictions(folder / "predictions.parquet", final.predictions)
-        record = make_record(
-            setting, method, Finished(attempts, best, final, probes, started, time.monotonic() - clock)
-        )
+        finished = Finished(attempts, best, final, probes, started, time.monotonic() - clock)
+        record = make_record(setting, method, finished)
+        write_saved(folder, setting, finished, record)
         write_record(folder, record)
         return record
+
+
+def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Record) -> None:
+    """Writes `model.json`: what is needed to load the run's model from the stage store."""
+    last = finished.best.last
+    card = {
+        "method": record.method,
+        "dataset": record.dataset,
+        "weights": record.weights,
+        "version": record.versions.get("awase"),
+        "fingerprint": record.data["fingerprint"],
+        "test": {m.name: m.value for m in record.metrics if m.split == "test" and m.condition == "full"},
+        "count": next(m.count for m in record.metrics if m.split == "test"),
+    }
+    saved = SavedModel(
+        spec=setting.spec,
+        stage=last.stage,
+        derived=last.derived,
+        threshold=finished.final.threshold,
+        hashes=tuple(result.hash for result in finished.best.runner.stages.values()),
+        card=card,
+    )
+    write_text(folder / MODEL_NAME, saved.model_dump_json(indent=1) + "\n")
 
 
 def run_document(setting: Setting, method: MethodConfig) -> dict[str, Any]:
@@ -192,7 +218,10 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
         "fold": setting.fold,
         "selection_metric": experiment.selection.metric,
         "published": experiment.published.get(method.title),
-        "config": run_document(setting, method),
+        "config": {
+            **run_document(setting, method),
+            "methods": [other.model_dump(mode="json") for other in experiment.methods],
+        },
         "data": {"fingerprint": setting.dataset.fingerprint, **setting.dataset.summary},
         "weights": {name: encoder_info(encoder) for name, encoder in setting.bare_encoders().items()},
         "classes": setting.dataset.classes,

@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
-from awase.config import EncoderConfig, Experiment, Runtime, TrainConfig
-from awase.data import Dataset, open_dataset
+from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput, TrainConfig
+from awase.data import Dataset, inferred, open_dataset
 from awase.distributed import World
 from awase.encoders import build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
+from awase.runner.spec import ModelSpec, model_spec
 from awase.training.identity import Surroundings
 from awase.training.store import StageStore
+from awase.types import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,14 @@ class Setting:
         return StageStore(self.runtime.cache)
 
     @property
+    def spec(self) -> ModelSpec:
+        """How models of this setting are built."""
+        return model_spec(self.dataset, self.encoders, self.seed)
+
+    @property
     def multi_label(self) -> bool:
         """Whether a sample may have several labels."""
-        return self.dataset.task == "multi_label"
+        return self.spec.multi_label
 
     def with_seed(self, seed: int) -> "Setting":
         """The same data with another seed."""
@@ -87,14 +94,12 @@ def open_setting(experiment: Experiment, runtime: Runtime, seed: int, fold: int 
 
     Raises `ValueError` for an encoder of a modality the data does not have.
     """
-    data = experiment.data if fold is None else experiment.data.model_copy(update={"fold": fold})
+    data = inferred(experiment.data if fold is None else experiment.data.model_copy(update={"fold": fold}))
     dataset = open_dataset(
         data,
         cache=runtime.cache,
         cache_gib=runtime.cache_gib,
-        tokenizers=lambda name, max_tokens: build_tokenizer(
-            experiment.encoders.get(name) or default_encoder("text"), max_tokens
-        ),
+        tokenizers=build_tokenizers(data, experiment.encoders),
     )
     unknown = sorted(set(experiment.encoders) - set(dataset.modalities))
     if unknown:
@@ -106,6 +111,15 @@ def open_setting(experiment: Experiment, runtime: Runtime, seed: int, fold: int 
         name: experiment.encoders.get(name) or default_encoder(dataset.inputs[name].kind) for name in dataset.modalities
     }
     return Setting(experiment, runtime, dataset, encoders, seed, fold, resolve_device(runtime.device), world)
+
+
+def build_tokenizers(data: DataConfig, encoders: Mapping[str, EncoderConfig]) -> dict[str, Tokenizer]:
+    """The tokenizer of every text modality, made by its encoder."""
+    return {
+        name: build_tokenizer(encoders.get(name) or default_encoder("text"), setting.max_tokens)
+        for name, setting in data.inputs.items()
+        if isinstance(setting, TextInput)
+    }
 
 
 def resolve_device(name: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from awase.config import ObjectiveConfig, StageConfig
 from awase.evaluation import Outputs, collect, score
 from awase.models import Classifier
+from awase.models.classifier import presence
 from awase.objectives import binary_cross_entropy, classification_loss, cross_entropy
 from awase.runner.setting import Setting
 from awase.training.loop import Work
@@ -74,7 +75,7 @@ def loss_function(
     def losses(batch: Batch) -> Float[Tensor, " batch"]:
         with autocast(setting):
             output = model(batch)
-        present = {name: None if name in batch.complete else batch.present[name] for name in model.modalities}
+        present = presence(batch, model.modalities)
         assert batch.targets is not None, "training rows have labels"
         pair = (objective.fused_weight, objective.modality_weight)
         return classification_loss(output.logits, output.modality_logits, present, batch.targets, sample_loss, pair)

@@ -1,0 +1,44 @@
+"""A finished run measured again; every later look at the test split is written into its record."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from awase.config import Experiment, Runtime
+from awase.distributed import ALONE
+from awase.evaluation import score
+from awase.records import read_record, write_record
+from awase.runner.final import redecide
+from awase.runner.loaded import Model
+from awase.runner.resolve import restored
+from awase.runner.setting import open_setting
+from awase.runner.work import look
+
+
+def evaluate_run(
+    folder: Path, split: str, without: tuple[str, ...] = (), *, device: str = "auto", cache: Path | None = None
+) -> dict[str, float]:
+    """The metrics of a finished run on one split of its own data, with the modalities `without` taken away.
+
+    Raises `ValueError` for an unknown split or modality, or when the data has changed since the run.
+    """
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"There is no split {split!r}; valid names: train, val, test.")
+    record = read_record(folder)
+    model = Model.from_pretrained(folder, device=device, cache=cache)
+    unknown = sorted(set(without) - set(model.modalities))
+    if unknown or len(set(without)) == len(model.modalities):
+        names = ", ".join(model.modalities)
+        raise ValueError(f"Of {names}, some but not all can be taken away; given: {', '.join(without)}.")
+    experiment = restored(Experiment.model_validate({**record.config["experiment"], "methods": []}))
+    runtime = Runtime(device=device, cache=cache or Runtime().cache)
+    setting = open_setting(experiment, runtime, record.seed, record.fold, ALONE)
+    if setting.dataset.fingerprint != record.data["fingerprint"]:
+        raise ValueError(f"The data of {folder} has changed since the run; its numbers would not be comparable.")
+    outputs = look(model.classifier, split, setting)
+    seen = redecide(model.classifier, outputs, dict.fromkeys(without, False)) if without else outputs
+    assert seen.targets is not None, "an experiment's rows have labels"
+    metrics = score(seen.logits, seen.targets, setting.dataset.task, model.saved.threshold)
+    if split == "test":
+        entry = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "by": "evaluate", "without": list(without)}
+        write_record(folder, record.model_copy(update={"test_looks": (*record.test_looks, entry)}))
+    return metrics

@@ -1,0 +1,53 @@
+"""Everything needed to build a model again without its data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from awase.config import EncoderConfig, Frozen, Input, StageConfig
+from awase.data import Dataset
+
+
+class ModelSpec(Frozen):
+    """Modalities with their inputs, shapes and encoders, the classes, and the seed of random initial weights."""
+
+    seed: int
+    task: str
+    classes: tuple[str, ...]
+    inputs: dict[str, Input]
+    shapes: dict[str, tuple[int, ...]]
+    """Of one sample's tensor."""
+    num_samples: dict[str, int | None]
+    """Length of the waveforms of an audio modality."""
+    encoders: dict[str, EncoderConfig]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a sample may have several labels."""
+        return self.task == "multi_label"
+
+
+class SavedModel(Frozen):
+    """What stands beside the weights: the specification, the stage that composed the model, and its decisions."""
+
+    format_version: int = 1
+    spec: ModelSpec
+    stage: StageConfig
+    derived: dict[str, Any]
+    threshold: float
+    hashes: tuple[str, ...] = ()
+    """The stages whose tensors make the model, in the order in which they are loaded; empty: beside this file."""
+    card: dict[str, Any] = {}
+    """Facts for the model card."""
+
+
+def model_spec(dataset: Dataset, encoders: Mapping[str, EncoderConfig], seed: int) -> ModelSpec:
+    """The specification of models on this data set."""
+    return ModelSpec(
+        seed=seed,
+        task=dataset.task,
+        classes=dataset.classes,
+        inputs=dict(dataset.inputs),
+        shapes={name: dataset.input_shape(name) for name in dataset.modalities},
+        num_samples={name: getattr(dataset.columns[name], "num_samples", None) for name in dataset.modalities},
+        encoders=dict(encoders),
+    )
