@@ -30,7 +30,7 @@ def test_unknown_modality_is_an_error_that_lists_the_known_ones() -> None:
 
 
 def test_input_of_another_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'image' of the data set 'set' is of kind 'image'.*'text'"):
+    with pytest.raises(ValueError, match=r"'image' of the data set 'set' is of kind 'image'.*'text'"):
         agreeing_inputs("set", {"image": TextInput(column="a")}, DEFAULTS)
 
 

@@ -8,10 +8,11 @@ WORDS: dict[str, tuple[str, ...]] = {
     "japanese": ("れい", "いち", "に", "さん", "よん", "ご", "ろく", "なな", "はち", "きゅう"),
 }
 
+# French has no bare word: "six" is English too, and the same text could then be in two splits.
 PHRASES: dict[str, tuple[str, ...]] = {
     "english": ("{}", "the number {}", "it says {}", "{} is written here", "my digit is {}"),
     "german": ("{}", "die Zahl {}", "hier steht {}", "{} steht dort", "meine Ziffer ist {}"),
-    "french": ("{}", "le nombre {}", "on lit {}", "{} est écrit ici", "mon chiffre est {}"),
+    "french": ("voici {}", "le nombre {}", "on lit {}", "{} est écrit ici", "mon chiffre est {}"),
     "spanish": ("{}", "el número {}", "aquí dice {}", "{} está escrito", "mi cifra es {}"),
     "japanese": ("{}", "すうじ の {}", "これ は {}", "{} と かく", "こたえ は {}"),
 }
