@@ -68,8 +68,8 @@ def test_different_data_is_never_averaged():
     other = {"fingerprint": "ffff0000ffff"}
     overview = tabulate([with_value(0, None, 0.2), with_value(1, None, 0.8, data=other)])
     assert [table.dataset for table in overview.tables] == [
-        "scenes-redundant (data 3fa2c1d0, chosen by accuracy, one split)",
-        "scenes-redundant (data ffff0000, chosen by accuracy, one split)",
+        "scenes-redundant (data 3fa2c1d0)",
+        "scenes-redundant (data ffff0000)",
     ]
     assert "not averaged" in overview.notes[0]
     assert [row["mean"] for row in rows([with_value(0, None, 0.2), with_value(1, None, 0.8, data=other)])] == [0.2, 0.8]
@@ -79,7 +79,21 @@ def test_different_protocols_are_kept_apart():
     assert len(tabulate([with_value(0, None, 0.2), with_value(1, 0, 0.8)]).tables) == 2
     assert len(tabulate([with_value(0, 0, 0.2), with_value(0, 1, 0.8)]).tables) == 1
     chosen = with_value(1, None, 0.8, selection_metric="f1_macro")
-    assert len(tabulate([with_value(0, None, 0.2), chosen]).tables) == 2
+    tables = tabulate([with_value(0, None, 0.2), chosen]).tables
+    assert [t.dataset.removeprefix("scenes-redundant ") for t in tables] == [
+        "(chosen by accuracy)",
+        "(chosen by f1_macro)",
+    ]
+
+
+def test_different_settings_are_kept_apart():
+    longer = with_value(1, None, 0.8, config={"experiment": {"joint": {"epochs": 13}}})
+    assert len(tabulate([with_value(0, None, 0.2), longer]).tables) == 2
+    rates = with_value(1, None, 0.8, config={"experiment": {"joint": {"epochs": 11}, "missing_rates": [0.1]}})
+    assert len(tabulate([with_value(0, None, 0.2), rates]).tables) == 1
+    other = with_value(1, None, 0.8, config={"experiment": {"joint": {"epochs": 11}}, "method": {"method": "another"}})
+    (table,) = tabulate([with_value(0, None, 0.2), other]).tables
+    assert any("different settings of the method" in sentence for sentence in cautions(table))
 
 
 def test_experiments_and_data_sets_have_tables_of_their_own():
@@ -164,13 +178,15 @@ def test_cautions_name_what_a_reader_must_know():
         make_record("mmlora", 1, commit="other", test_looks=({"by": "evaluate"},)),
         make_record("joint", 0, settings_tried=1, hardware={"processor": "another"}, notes=("NaN was seen",)),
     ]
-    text = "\n".join(cautions(tabulate(runs(*records)).tables[0]))
+    assert "without video" not in (text := "\n".join(cautions(tabulate(runs(*records)).tables[0])))
     for words in (
         "did not try equally many settings (1 to 3)",
         "joint lacks 1 of 2 combinations",
         "Stage adapters was still improving on validation at its last epoch in 2 runs (mmlora)",
         "carved out of train (fraction 0.125, by group, seed 0)",
-        "Excluded: id clip-17, reason truncated file",
+        "1 row excluded: truncated file (1).",
+        "2 rows without audio: no audio track (2).",
+        "A leak is possible: 3 groups occur in more than one split.",
         "looked at 1 more time after",
         "joint: NaN was seen",
         "uncommitted changes",

@@ -25,6 +25,8 @@ def _uneven(table: Table) -> list[str]:
         missing = len(cells) - len(group.runs)
         if missing:
             found.append(f"{group.method} lacks {missing} of {len(cells)} combinations of seed and fold.")
+        if len({json.dumps(run.record.config.get("method"), sort_keys=True) for run in group.runs}) > 1:
+            found.append(f"{group.method}: its runs were made with different settings of the method.")
     if all(len(group.seeds) < 2 for group in table.groups):
         found.append("There is one seed: nothing is known about how much another one changes the result.")
     return found
@@ -48,25 +50,27 @@ def _still_improving(runs: list[Run]) -> list[str]:
 def _data(runs: list[Run]) -> list[str]:
     found = []
     for data in (run.record.data for run in runs):
-        validation = data.get("validation")
-        if isinstance(validation, dict) and validation.get("made") == "carved":
+        validation = data.get("validation") or {}
+        if validation.get("made") == "carved":
             found.append(
                 f"Validation was carved out of train (fraction {validation.get('fraction')}, by "
                 f"{validation.get('by')}, seed {validation.get('seed')}): the data names none."
             )
-        elif isinstance(validation, str):
-            found.append(f"Validation: {validation}")
-        found += [f"Excluded: {short(data['excluded'])}."] if data.get("excluded") else []
-        found += [f"Shared between splits: {short(data['shared'])}."] if _any(data.get("shared")) else []
-        found += [f"Missing: {short(data['missing'])}."] if _any(data.get("missing")) else []
+        found += _listed(data.get("excluded"), "{} excluded")
+        for name, listed in (data.get("missing") or {}).items():
+            found += _listed(listed, f"{{}} without {name}")
+        for name, shared in (data.get("shared_between_splits") or {}).items():
+            if shared and shared.get("count"):
+                found.append(f"A leak is possible: {shared['count']} {name} occur in more than one split.")
     return list(dict.fromkeys(found))
 
 
-def _any(value: Any) -> bool:
-    """Whether a JSON value holds anything but zeros and empties."""
-    if isinstance(value, dict):
-        return any(_any(part) for part in value.values())
-    return bool(value)
+def _listed(listed: dict[str, Any] | None, words: str) -> list[str]:
+    """A sentence about listed rows with their reasons; none where no row is listed."""
+    if not listed or not listed.get("count"):
+        return []
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in (listed.get("by_reason") or {}).items())
+    return [f"{words.format(plural(listed['count'], 'row'))}: {reasons or 'no reason is known'}."]
 
 
 def _looks(runs: list[Run]) -> list[str]:
@@ -77,8 +81,12 @@ def _looks(runs: list[Run]) -> list[str]:
 def _notes(runs: list[Run]) -> list[str]:
     about: dict[str, set[str]] = defaultdict(set)
     for run in runs:
+        said = tuple(
+            f"Stage {stage.name!r} was still improving" for stage in run.record.stages if stage.still_improving
+        )
         for note in run.record.notes:
-            about[note].add(run.record.method)
+            if not note.startswith(said):  # `_still_improving` says it once for all runs
+                about[note].add(run.record.method)
     every = {run.record.method for run in runs}
     return [note if names == every else f"{', '.join(sorted(names))}: {note}" for note, names in about.items()]
 

@@ -1,5 +1,7 @@
 """Runs sorted into tables: one per experiment, data and protocol, with a group of runs per method."""
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +10,9 @@ import numpy as np
 
 from awase.report.load import Run
 from awase.statistics import Predictions, concatenate
+
+COMPARABLE = ("encoders", "unimodal", "unimodal_overrides", "joint", "selection")
+"""Fields of an experiment that all methods of a table share; the data is compared by its fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,9 @@ def stat_of(per_seed: dict[int, float]) -> Stat | None:
 def tabulate(runs: Iterable[Run]) -> Overview:
     """Returns the tables of the finished runs.
 
-    Runs of one experiment and data set whose data fingerprints or protocols differ are kept apart, never averaged, and
-    a note says so. Of several runs with one seed and fold the one that finished last counts. Failed runs are listed.
+    Runs of one experiment and data set whose data fingerprints, settings or protocols differ are kept apart, never
+    averaged, and a note says so. Of several runs with one seed and fold the one that finished last counts. Failed runs
+    are listed.
     """
     done, failed, notes = list[Run](), list[Run](), list[str]()
     for run in runs:
@@ -118,34 +124,41 @@ def tabulate(runs: Iterable[Run]) -> Overview:
         variants = _variants(members)
         if len(variants) > 1:
             notes.append(
-                f"{experiment}: runs on {dataset} differ in their data or protocol; they are shown apart, not averaged."
+                f"{experiment}: runs on {dataset} differ in their data, settings or protocol; they are shown apart, "
+                "not averaged."
             )
-        for label, part in variants.items():
+        for label, part in variants:
             groups = _groups(part, notes)
-            tables.append(Table(experiment, f"{dataset} ({label})" if len(variants) > 1 else dataset, groups))
+            tables.append(Table(experiment, f"{dataset} ({label})" if label else dataset, groups))
     return Overview(tuple(tables), tuple(failed), tuple(notes))
 
 
-def _variants(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by data and protocol. The folds of one data set have a fingerprint each, so it is compared per fold."""
-    protocols = {_protocol(run) for run in runs}
-    prints: dict[int | None, set[str]] = defaultdict(set)
+def _variants(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs that may stand together, with what sets them apart from the others in words ("" where nothing does)."""
+    prints: dict[tuple[tuple[str, ...], int | None], set[str]] = defaultdict(set)
     for run in runs:
-        prints[run.record.fold].add(_fingerprint(run))
-    if len(protocols) == 1 and all(len(found) == 1 for found in prints.values()):
-        return {"": list(runs)}
-    variants: dict[str, list[Run]] = defaultdict(list)
+        prints[_protocol(run), run.record.fold].add(_fingerprint(run))
+    # The folds of one data set have a fingerprint each, so fingerprints are compared within a fold.
+    clashing = {protocol for (protocol, _), found in prints.items() if len(found) > 1}
+    variants: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        variants[f"data {_fingerprint(run)[:8]}, {_protocol(run)}"].append(run)
-    return variants
+        protocol = _protocol(run)
+        variants[(f"data {_fingerprint(run)[:8]}" if protocol in clashing else "", *protocol)].append(run)
+    common = set.intersection(*(set(key) for key in variants))
+    return [(", ".join(part for part in key if part and part not in common), found) for key, found in variants.items()]
 
 
 def _fingerprint(run: Run) -> str:
     return str(run.record.data.get("fingerprint", "unknown"))
 
 
-def _protocol(run: Run) -> str:
-    return f"chosen by {run.record.selection_metric}, {'one split' if run.record.fold is None else 'folds'}"
+def _protocol(run: Run) -> tuple[str, ...]:
+    """What, beside the data, must be equal for numbers to stand in one table."""
+    experiment = run.record.config.get("experiment")
+    chosen = {name: experiment.get(name) for name in COMPARABLE} if isinstance(experiment, dict) else {}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:6]
+    folds = "one split" if run.record.fold is None else "folds"
+    return f"chosen by {run.record.selection_metric}", folds, f"settings {digest}"
 
 
 def _groups(runs: Sequence[Run], notes: list[str]) -> tuple[Group, ...]:

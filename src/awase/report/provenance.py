@@ -39,7 +39,7 @@ def settings(found: Table) -> Html:
     for group in found.groups:
         chosen = Counter(_chosen(run.record) for run in group.runs)
         words = "; ".join(f"{name} ({times} of {len(group.runs)} runs)" for name, times in chosen.most_common())
-        derived = next((short(run.record.derived) for run in group.runs if run.record.derived), "")
+        derived = _derived(group.runs[0].record)
         rows.append([group.method, words, derived])
     titles = ["method", "chosen on validation", "derived, first run"]
     if not any(row[2] for row in rows):
@@ -48,7 +48,12 @@ def settings(found: Table) -> Html:
 
 
 def _chosen(record: Record) -> str:
-    return short({name: value for name, value in record.chosen.items() if name != "tried"} or "the only setting")
+    return short(record.chosen.get("changes") or "the only setting")
+
+
+def _derived(record: Record) -> str:
+    """Decisions in words; the usual threshold of one half is none."""
+    return short({name: value for name, value in record.derived.items() if (name, value) != ("threshold", 0.5)})
 
 
 def reproduce(found: Table) -> Html:
