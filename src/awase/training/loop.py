@@ -4,6 +4,7 @@ A stage is driven by `Work`: where its batches come from, what they cost and how
 the optimiser, the schedule, averaging, the choice of the epoch and the checkpoints, and nothing else.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -245,7 +246,7 @@ class Loop:
 
     def _is_better(self, value: float) -> bool:
         best = self.progress.best_value
-        if best is None:
+        if best is None or math.isnan(best):
             return True
         return value > best if self.settings.selection.direction == "max" else value < best
 
