@@ -196,6 +196,13 @@ def test_cautions_name_what_a_reader_must_know():
         assert words in text, words
 
 
+def test_a_stage_that_was_still_improving_is_said_once():
+    note = "Stage 'adapters' was still improving on validation at the end of its 11 epochs."
+    records = [make_record("mmlora", seed, notes=(note,)) for seed in (0, 1)]
+    found = cautions(tabulate(runs(*records)).tables[0])
+    assert sum("still improving" in sentence for sentence in found) == 1
+
+
 def test_no_cautions_without_a_cause():
     records = [
         make_record("ume", seed, notes=(), data={"fingerprint": "a", "validation": {"made": "given"}})

@@ -77,7 +77,16 @@ def test_difference_is_paired():
     assert result.distinguishable
     assert result.sentence.startswith("Higher")
     draws = slow_draws(a - b, np.ones_like(a), [str(i) for i in range(83)], 2000)
-    np.testing.assert_allclose([result.low, result.high], np.quantile(draws, [0.025, 0.975]), rtol=1e-12)
+    # draws are rounded to 12 decimals
+    np.testing.assert_allclose([result.low, result.high], np.quantile(draws, [0.025, 0.975]), atol=2e-12)
+
+
+def test_share_counts_draws_on_the_other_side():
+    a, b = rights(11, 2, 23), rights(12, 2, 23)
+    draws = slow_draws(a - b, np.ones_like(a), [str(i) for i in range(23)], 199).round(12)
+    tail = min((draws <= 0).sum(), (draws >= 0).sum())
+    assert 10 < tail < 90
+    assert paired_difference(a, b, resamples=199).share == (2 * tail + 1) / 200
 
 
 def test_difference_swaps_sign():
@@ -93,6 +102,7 @@ def test_equal_methods_are_not_called_equal():
     a = rights(8, 3, 31)
     result = paired_difference(a, a)
     assert (result.difference, result.share, result.distinguishable) == (0.0, 1.0, False)
+    assert "is not known" in result.sentence
     noisy = paired_difference(a, rights(9, 3, 31))
     assert f"differences under {noisy.smallest_detectable:.4f} cannot be seen" in noisy.sentence
     assert "Not distinguishable" in noisy.sentence

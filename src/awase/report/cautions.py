@@ -110,7 +110,7 @@ def short(value: Any, limit: int = 300) -> str:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_words(part)}" for name, part in value.items() if part is not None)
     if isinstance(value, list):
         return "; ".join(_words(part) for part in value) or "none"
     return str(value)

@@ -34,6 +34,9 @@ def comparison_figure(found: Lines) -> str:
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"test {numbers.header(metric)}")
+        if is_fraction(metric):
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, -1), min(high, 101))
 
     values = "; ".join(f"{line.group.method} {numbers.stat(line.test, metric)}" for line in lines)
     return draw(paint, 8.0, 0.75 + 0.36 * max(len(lines), 2), f"Test {numbers.header(metric)} by method: {values}.")
@@ -82,6 +85,8 @@ def curves_figure(panel: Panel) -> str:
                 above.plot([best], [values[epochs.index(best)]], "o", color=ACCENT, markersize=3)
             below.plot(epochs, [point.train_loss for point in curve], color=OTHER, linewidth=0.9, alpha=0.75)
             below.plot(epochs, [point.val_loss for point in curve], color=ACCENT, linewidth=0.9, alpha=0.75)
+        if is_fraction(panel.metric):
+            above.set_ylim(top=min(above.get_ylim()[1], 101))
         above.set_ylabel(f"val {numbers.header(panel.metric)}")
         below.set_ylabel("loss")
         below.set_xlabel("epoch")

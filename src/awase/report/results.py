@@ -58,8 +58,10 @@ def _side(line: Line) -> int:
 def _verdict(found: Difference, method: str, reference: str, metric: str) -> Html:
     word = "Higher" if found.difference > 0 else "Lower"
     said = f"{word} than {reference}" if found.distinguishable else f"Not distinguishable from {reference}"
-    unseen = numbers.value(found.smallest_detectable, metric)
-    limit = f"differences under {unseen} cannot be seen with these seeds and items"
+    limit = "every draw gives the same, so how small a difference could be seen is not known"
+    if found.has_limit:
+        unseen = numbers.value(found.smallest_detectable, metric)
+        limit = f"differences under {unseen} cannot be seen with these seeds and items"
     return join([tag("strong", method), f": {said}, {numbers.difference(found, metric)}; {limit}."])
 
 
@@ -96,7 +98,8 @@ def _row(line: Line, reference: str) -> list[object]:
         compared = join([numbers.NONE, tag("small", "reference")])
     elif line.difference is not None:
         found, metric = line.difference, line.group.metric
-        unseen = f"cannot see under {numbers.value(found.smallest_detectable, metric)}"
+        limit = numbers.value(found.smallest_detectable if found.has_limit else None, metric)
+        unseen = f"cannot see under {limit}"
         compared = join([tag("span", difference, css="sure" if found.distinguishable else ""), tag("small", unseen)])
         discordant = f"{found.a_only} : {found.b_only}"
     shown = join([test, tag("small", interval)])

@@ -68,11 +68,18 @@ class Difference:
         return self.low > 0 or self.high < 0
 
     @property
+    def has_limit(self) -> bool:
+        """Whether the smallest detectable difference means something: not where every draw gives the same."""
+        return self.standard_error > 0
+
+    @property
     def sentence(self) -> str:
         """What may be said about the two, in words; in the unit of the metric."""
         interval = f"{self.difference:+.4f}, interval [{self.low:+.4f}, {self.high:+.4f}]"
-        unseen = f"differences under {self.smallest_detectable:.4f} cannot be seen"
         counts = f"{self.seeds} seed{'' if self.seeds == 1 else 's'} and {self.items} items"
+        unseen = f"differences under {self.smallest_detectable:.4f} cannot be seen"
+        if not self.has_limit:
+            unseen = "every draw gives the same, so how small a difference could be seen is not known"
         if not self.distinguishable:
             return f"Not distinguishable: {interval}; {unseen} with {counts}."
         return f"{'Higher' if self.difference > 0 else 'Lower'}: {interval}, from {counts}; {unseen}."
@@ -123,7 +130,7 @@ def paired_difference(
         )
     members = _members(groups, first.numerators.shape[1])
     drawn_a, drawn_b = _draws((first, second), members, resamples, generator_seed)
-    draws = drawn_a - drawn_b
+    draws = np.round(drawn_a - drawn_b, 12)  # a draw without a difference is a zero, whatever the order of the sums
     low, high = _percentiles(draws, level)
     error = float(draws.std(ddof=1))
     above = _divide(first.numerators, first.denominators) - _divide(second.numerators, second.denominators)
