@@ -46,6 +46,8 @@ def open_media(path: Path) -> Iterator[Any]:
         raise MediaError("no such file")
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
+            if len(container.streams) == 0:
+                raise MediaError("is truncated or damaged: it has no tracks")
             yield container
     except av.FFmpegError as error:
         raise MediaError(f"cannot be decoded: {error.strerror or error}") from error

@@ -1,7 +1,7 @@
 """What every data set gives, whether its samples are files or are generated: rows, inputs, and one sample at a time."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Rows:
         return len(self.ids)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Rows and how to read one of them."""
 
@@ -66,7 +67,7 @@ class Source(Protocol):
         | --- | --- |
         | video | uint8 (frames, height, width, channels) |
         | image | uint8 (height, width, channels) |
-        | flow | float32 in [-1, 1] or uint8 (0: -1, 255: 1), (frames, height, width, 2); one of them for all rows |
+        | flow | float32 in [-1, 1], (frames, height, width, 2): to the right, down |
         | audio | float32 (samples,) in [-1, 1], mono, at the input's rate; without a window of any length |
         | text | a string |
         | array | float32 of the input's shape |

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import uuid
@@ -68,7 +69,7 @@ class Entry:
         """The samples of `rows`, zeros for absent ones; waveforms of any length are cut or filled with zeros."""
         shape = (length or 0,) if self.shape is None else self.shape
         taken = np.zeros((len(rows), *shape), dtype=self.flat.dtype)
-        for target, row in zip(taken.reshape(len(rows), -1), rows.tolist(), strict=True):
+        for target, row in zip(taken.reshape(len(rows), math.prod(shape)), rows.tolist(), strict=True):
             sample = self.flat[self.offsets[row] : self.offsets[row + 1]][: target.size]
             target[: len(sample)] = sample
         return taken

@@ -47,7 +47,7 @@ def apply(
     """The transformed sample, a new array or the same; the kind must be one that `ALLOWED` lists for the transform."""
     match transform:
         case Crop():
-            return crop(value, generator, transform.padding, fill=context.grey if context.kind == "flow" else 0)
+            return crop(value, generator, transform.padding, fill=0.0)
         case Flip():
             return flip(value, context) if generator.random() < transform.probability else value
         case TimeShift():
@@ -68,7 +68,7 @@ def apply(
 
 
 def crop(value: np.ndarray, generator: np.random.Generator, padding: int, fill: float) -> np.ndarray:
-    """(..., height, width, channels) moved by up to `padding` pixels each way; `fill` comes in at the edges."""
+    """(..., height, width, channels) moved by up to `padding` pixels; `fill` (black, or no motion) comes in."""
     down, right = generator.integers(-padding, padding + 1, size=2).tolist()
     moved = np.full_like(value, fill)
     to_rows, from_rows = _overlap(down, value.shape[-3])
@@ -88,8 +88,7 @@ def flip(value: np.ndarray, context: Context) -> np.ndarray:
     mirrored = value[..., ::-1, :]
     if context.kind == "flow":
         mirrored = mirrored.copy()
-        horizontal = mirrored[..., 0]
-        mirrored[..., 0] = 255 - horizontal if value.dtype == np.uint8 else -horizontal
+        mirrored[..., 0] *= -1
     return mirrored
 
 
