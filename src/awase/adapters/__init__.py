@@ -1,0 +1,6 @@
+"""Low-rank adapters on the layers of an encoder: the bank that keeps them by key, and files in PEFT's format."""
+
+from awase.adapters.bank import Bank, adapter_parameter_names
+from awase.adapters.targets import PRESETS, resolve_targets
+
+__all__ = ["PRESETS", "Bank", "adapter_parameter_names", "resolve_targets"]

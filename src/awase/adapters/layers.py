@@ -1,0 +1,151 @@
+"""Layers that add an adapter's product to their own output, and the change of a layer into one and back.
+
+A layer becomes adapted in place: the object, its parameters and their names stay, only its class changes, and the
+adapters' parameters appear below `lora.<key>`. So whatever refers to the layer goes on working, and removing the last
+adapter gives back the class it had.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from awase.adapters.adapter import Adapter, Adapters
+from awase.adapters.frozen_linear import frozen_linear
+
+
+def adapters_of(layer: nn.Module) -> Adapters:
+    """The adapters of an adapted layer; `TypeError` for any other module."""
+    adapters = layer.lora
+    if not isinstance(adapters, Adapters):
+        raise TypeError(f"A {type(layer).__name__} has no adapters.")
+    return adapters
+
+
+class LoraLinear(nn.Linear):
+    """`x W' + bias + scale (x A') B'`."""
+
+    lora: Adapters
+
+    def forward(self, input: Tensor) -> Tensor:
+        adapter = self.lora.acting
+        if adapter is not None and not _learns(self) and not _drops(adapter):
+            output: Tensor = frozen_linear(input, self.weight, self.bias, adapter.A, adapter.B, adapter.scale)
+            return output
+        output = F.linear(input, self.weight, self.bias)
+        if adapter is not None:
+            hidden = F.linear(_dropped(adapter, input), _like(adapter.A, input))
+            output = output + F.linear(hidden, _like(adapter.B, input) * adapter.scale)
+        return output
+
+
+def _adapted_convolution(layer: "LoraConv1d | LoraConv2d | LoraConv3d", input: Tensor) -> Tensor:
+    """The layer's output plus `scale` times a convolution to `rank` channels per group, then a 1 x 1 convolution."""
+    output = layer._conv_forward(input, layer.weight, layer.bias)
+    adapter = layer.lora.acting
+    if adapter is None:
+        return output
+    hidden = layer._conv_forward(_dropped(adapter, input), _like(adapter.A, input), None)
+    pointwise = (F.conv1d, F.conv2d, F.conv3d)[layer.weight.dim() - 3]
+    delta = pointwise(hidden, _like(adapter.B, input) * adapter.scale, groups=layer.groups)
+    return output.add_(delta)
+
+
+class LoraConv1d(nn.Conv1d):
+    """A convolution plus its low-rank update; grouped ones have an `A` and a `B` per group."""
+
+    lora: Adapters
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _adapted_convolution(self, input)
+
+
+class LoraConv2d(nn.Conv2d):
+    """As `LoraConv1d`, in two dimensions."""
+
+    lora: Adapters
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _adapted_convolution(self, input)
+
+
+class LoraConv3d(nn.Conv3d):
+    """As `LoraConv1d`, in three dimensions."""
+
+    lora: Adapters
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _adapted_convolution(self, input)
+
+
+class LoraEmbedding(nn.Embedding):
+    """`W[i] + scale B A[:, i]`; the row of `padding_idx` gets no gradient."""
+
+    lora: Adapters
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = super().forward(input)
+        adapter = self.lora.acting
+        if adapter is None:
+            return output
+        rows = F.embedding(input, adapter.A.t(), self.padding_idx)
+        delta = F.linear(_dropped(adapter, rows), adapter.B * adapter.scale)
+        return output + delta.to(output.dtype)
+
+
+ADAPTED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: LoraLinear,
+    nn.Conv1d: LoraConv1d,
+    nn.Conv2d: LoraConv2d,
+    nn.Conv3d: LoraConv3d,
+    nn.Embedding: LoraEmbedding,
+}
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def is_adapted(module: nn.Module) -> bool:
+    """Whether `module` is one of the layers above."""
+    return type(module) in ADAPTED.values()
+
+
+def convert(layer: nn.Module) -> None:
+    """Makes `layer` an adapted one, without an adapter yet; its output stays the same.
+
+    Raises `ValueError` for a layer whose class computes its output in its own way, or whose weight is not a parameter
+    (weight normalisation): a low-rank product added to its output would not be an update of its weight.
+    """
+    base = next(kind for kind in ADAPTED if isinstance(layer, kind))
+    if type(layer).forward is not base.forward or "weight" not in layer._parameters:
+        raise ValueError(
+            f"A {type(layer).__name__} cannot take an adapter: it computes its output or its weight in its own way. "
+            f"Name layers of the plain class {base.__name__} instead, or patterns that leave it out."
+        )
+    if isinstance(layer, nn.Embedding) and layer.max_norm is not None:
+        raise ValueError("An embedding with `max_norm` rewrites its weight and cannot take an adapter; leave it out.")
+    layer.lora = Adapters(type(layer))
+    layer.__class__ = ADAPTED[base]
+
+
+def restore(layer: nn.Module) -> None:
+    """Gives `layer` back the class it had before `convert` and forgets its adapters."""
+    original = adapters_of(layer).original_class
+    del layer.lora
+    layer.__class__ = original
+
+
+def _learns(layer: nn.Linear) -> bool:
+    tensors = (layer.weight, layer.bias)
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def _drops(adapter: Adapter) -> bool:
+    return adapter.training and adapter.dropout > 0
+
+
+def _dropped(adapter: Adapter, input: Tensor) -> Tensor:
+    return F.dropout(input, adapter.dropout) if _drops(adapter) else input
+
+
+def _like(tensor: Tensor, input: Tensor) -> Tensor:
+    """`tensor` in the type of `input`, unless autocast chooses the type."""
+    return tensor if torch.is_autocast_enabled(input.device.type) else tensor.to(input.dtype)
