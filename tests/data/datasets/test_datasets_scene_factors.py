@@ -63,7 +63,7 @@ def test_label(labels: str, unique_to: str, modalities: list[str], expected: str
     assert label_of(LATENTS, config, modalities) == expected
 
 
-@pytest.mark.parametrize("mismatch", [0.0, 0.1, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("mismatch", [0.0, 2 / 37, 0.1, 0.25, 0.5, 1.0])
 def test_mismatched_captions_are_passed_round_and_their_share_is_exact(mismatch: float) -> None:
     sources = caption_sources(0, "train", 37, mismatch)
     assert sum(source != clip for clip, source in enumerate(sources)) == round(mismatch * 37)
