@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 from media_files import tone
-from small_set import INPUTS, NUM_ROWS, RATE, open_set, split_of, write_set
+from small_set import INPUTS, NUM_ROWS, RATE, Words, open_set, split_of, write_set
 
 from awase.config import ArrayInput, AudioInput, DataConfig, Flip, Noise, SpecAugment, TimeShift, VideoInput
-from awase.data import open_dataset
+from awase.data import SOURCES, open_dataset
 
 AUDIO = INPUTS["audio"]
 
@@ -110,6 +110,33 @@ def test_augmentation_needs_no_second_decoding(home: Path, tmp_path: Path) -> No
     assert {path.name for path in (cache / "data").iterdir()} == before
     open_set(home / "m.csv", cache, inputs={**INPUTS, "audio": AUDIO.model_copy(update={"window_s": 0.03})})
     assert len({path.name for path in (cache / "data").iterdir()} - before) == 2
+
+
+def test_a_changed_file_is_decoded_anew(tmp_path: Path) -> None:
+    path, inputs = write_set(tmp_path), {"audio": AUDIO}
+    open_set(path, tmp_path / "cache", inputs=inputs)
+    soundfile.write(tmp_path / "23.wav", np.full(400, 0.25, dtype=np.float32), RATE)
+    audio = next(open_set(path, tmp_path / "cache", inputs=inputs).loader("val", batch_size=1).epoch(0)).inputs["audio"]
+    assert isinstance(audio, torch.Tensor)
+    assert bool((audio == 0.25).all())
+
+
+@pytest.mark.parametrize("name", ["digits", "scenes"])
+def test_the_built_in_sets_open(tmp_path: Path, name: str) -> None:
+    config = DataConfig.model_validate(
+        {
+            "dataset": name,
+            "digits": {"num_samples": 211},
+            "scenes": {"num_train": 17, "num_val": 11, "num_test": 13},
+        }
+    )
+    data = open_dataset(config, cache=tmp_path, cache_gib=1.0, tokenizers={"text": Words()}, threads=1)
+    batch = next(data.loader("train", batch_size=7, train=True).epoch(0))
+    assert batch.complete == set(data.modalities) == set(SOURCES[name](config).inputs)
+    for modality in {*data.modalities} - {"text"}:
+        value = batch.inputs[modality]
+        assert isinstance(value, torch.Tensor)
+        assert value.shape == (7, *data.input_shape(modality))
 
 
 def test_without_a_window_audio_is_as_long_as_the_longest_training_clip(tmp_path: Path) -> None:
