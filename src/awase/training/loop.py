@@ -128,10 +128,8 @@ class Loop:
         num_batches = len(self.work.batches)
         samples = 0
         for batch in self.work.batches.epoch(progress.epoch, start=progress.batch):
-            losses = self.work.losses(batch.to(self.settings.device))
-            if losses.requires_grad:  # not where every sample lacks the modalities that learn
-                losses.sum().backward()
-            self._note(batch, losses.detach())
+            if len(batch):  # a process may have no share of a small last batch
+                self._add_gradients(batch)
             samples += len(batch)
             progress.batch += 1
             if progress.batch % self.config.accumulate == 0 or progress.batch == num_batches:
@@ -142,6 +140,12 @@ class Loop:
                     self._save()
         self._check_losses()
         progress.epoch_seconds = time.monotonic() - started
+
+    def _add_gradients(self, batch: Batch) -> None:
+        losses = self.work.losses(batch.to(self.settings.device))
+        if losses.requires_grad:  # not where every sample lacks the modalities that learn
+            losses.sum().backward()
+        self._note(batch, losses.detach())
 
     def _step(self, samples: int) -> None:
         """One optimiser step on the mean gradient over all samples since the last, on all processes."""
