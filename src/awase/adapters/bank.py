@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
 
 import torch
 from torch import nn
@@ -27,7 +26,7 @@ class Bank:
         self.encoder = encoder
 
     @classmethod
-    def inject(cls, encoder: nn.Module, config: AdapterConfig, *, key: str = DEFAULT_KEY, seed: int) -> Self:
+    def inject(cls, encoder: nn.Module, config: AdapterConfig, *, key: str = DEFAULT_KEY, seed: int) -> "Bank":
         """The bank of `encoder` after adding an adapter `key` to every layer that `config` targets, and activating it.
 
         The layers change in place and give exactly what they gave, as every new product is zero. The matrices depend

@@ -40,7 +40,7 @@ class LoraLinear(nn.Linear):
 
 def _adapted_convolution(layer: "LoraConv1d | LoraConv2d | LoraConv3d", input: Tensor) -> Tensor:
     """The layer's output plus `scale` times a convolution to `rank` channels per group, then a 1 x 1 convolution."""
-    output = layer._conv_forward(input, layer.weight, layer.bias)
+    output: Tensor = layer._conv_forward(input, layer.weight, layer.bias)
     adapter = layer.lora.acting
     if adapter is None:
         return output

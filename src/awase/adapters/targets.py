@@ -63,7 +63,7 @@ def _match(layers: dict[str, nn.Module], target: str) -> list[str]:
 
 
 def _outputs(linears: list[str]) -> list[str]:
-    """The linears that follow attention: beside the query projection or its parent, or `attention.output.dense` as in BERT."""
+    """The linears after attention: beside the query projection or its parent, or BERT's `attention.output.dense`."""
     holders = {_parent(name) for name in linears if _last(name) in QUERY}
     attentions = holders | {_parent(name) for name in holders}  # split projections lie one level deeper
     beside = [name for name in linears if _last(name) in OUTPUT and _parent(name) in attentions]
