@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from awase.data.noise import add_noise, babble, white_noise
+from awase.data.noise import add_noise, babble, stretch, white_noise
 
 
 def decibel(signal: np.ndarray, noise: np.ndarray) -> float:
@@ -25,9 +25,25 @@ def test_silence_has_no_ratio() -> None:
     assert np.array_equal(add_noise(signal, silence, 3.0), signal)
 
 
-def test_babble_is_the_sum_at_equal_power() -> None:
+def test_babble_is_the_sum_of_its_voices() -> None:
     generator = np.random.default_rng(4)
-    voices = [generator.normal(scale=scale, size=499).astype(np.float32) for scale in (0.1, 3.0, 20.0)]
-    expected = sum(voice / np.sqrt(np.mean(voice.astype(np.float64) ** 2)) for voice in voices)
-    np.testing.assert_allclose(babble([*voices, np.zeros(499, dtype=np.float32)], 499), expected, rtol=1e-4, atol=1e-5)
+    voices = [generator.normal(size=499).astype(np.float32) for _ in range(3)]
+    np.testing.assert_allclose(babble(voices, 499), np.sum(voices, axis=0), rtol=1e-6, atol=1e-6)
     assert not babble([], 7).any()
+
+
+@pytest.mark.parametrize("size", [97, 101, 499])
+def test_a_voice_is_a_stretch_of_a_recording_of_power_one(size: int) -> None:
+    recording = np.random.default_rng(6).normal(scale=7.0, size=size).astype(np.float32)
+    scaled = recording / np.sqrt(np.mean(recording.astype(np.float64) ** 2))
+    found = [stretch(recording, 101, np.random.default_rng(seed)) for seed in range(40)]
+    padded = np.concatenate([np.zeros(101 - size), scaled, np.zeros(101 - size)]) if size < 101 else scaled
+    places = [padded[start : start + 101] for start in range(len(padded) - 100)]
+    starts = {int(np.argmin([np.abs(voice - place).max() for place in places])) for voice in found}
+    for voice in found:
+        assert min(np.abs(voice - place).max() for place in places) < 1e-5
+    assert len(starts) == 1 if size == 101 else len(starts) > 3
+
+
+def test_a_silent_recording_is_a_silent_voice() -> None:
+    assert not stretch(np.zeros(300, dtype=np.float32), 50, np.random.default_rng(0)).any()

@@ -201,20 +201,38 @@ def test_concat_puts_the_learned_vector_where_a_modality_is_absent():
     assert fusion.absent["text"].grad is None
 
 
+@pytest.mark.parametrize("present", [EVERYONE, some_present()], ids=["complete", "some absent"])
+def test_mlp_is_two_layers_on_features_with_zeros_for_the_absent_and_has_no_split(present):
+    fusion = build_fusion("mlp", DIMS, CLASSES, {"hidden": 19})
+    features = {name: torch.randn(ROWS, dim) for name, dim in DIMS.items()}
+    fused, split = fusion(features, {}, present)
+    assert split == {}
+    first, _, second = fusion.layers
+    assert first.out_features == 19
+    for row in range(ROWS):
+        parts = [features[m][row] if has(present, m, row) else torch.zeros(DIMS[m]) for m in DIMS]
+        hidden = (first.weight @ torch.cat(parts) + first.bias).clamp_min(0)
+        torch.testing.assert_close(fused[row], second.weight @ hidden + second.bias)
+
+
 def test_fusions_say_whether_they_need_heads():
-    assert {name: needs_heads(name) for name in FUSIONS} == {"late_mean": True, "concat": False, "sum": True}
+    assert {name: needs_heads(name) for name in FUSIONS} == {"late_mean": True, "concat": False, "sum": True, "mlp": False}
     assert needs_heads("no such fusion")
 
 
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("film", {}, ["'film'", "concat, late_mean, sum"]),
+        ("film", {}, ["'film'", "concat, late_mean, mlp, sum"]),
         ("late_mean", {"off": 1}, ["off", "of, weights, temperatures"]),
         ("sum", {"of": "logits"}, ["of", "none"]),
         ("late_mean", {"of": "votes"}, ["'votes'", "'logits'", "'probabilities'"]),
         ("late_mean", {"weights": {"audio": 1.0}}, ["weights", "audio, text, video"]),
-        ("late_mean", {"temperatures": {**TEMPERATURES, "smell": 1.0}}, ["temperatures", "smell", "audio, text, video"]),
+        (
+            "late_mean",
+            {"temperatures": {**TEMPERATURES, "smell": 1.0}},
+            ["temperatures", "smell", "audio, text, video"],
+        ),
         ("late_mean", {"temperatures": {**TEMPERATURES, "audio": 0.0}}, ["above 0"]),
         ("late_mean", {"weights": {**WEIGHTS, "audio": -1.0}}, ["0 or above"]),
     ],

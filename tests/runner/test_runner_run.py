@@ -49,7 +49,8 @@ def test_the_same_command_again_does_nothing_and_gives_the_same_record(runtime, 
         {
             "video": EncoderConfig(name="timm", options={"model": "resnet10t"}),
             "audio": EncoderConfig(
-                name="timm", options={"model": "vit_tiny_patch16_224", "model_options": {"depth": 2, "img_size": [40, 80]}}
+                name="timm",
+                options={"model": "vit_tiny_patch16_224", "model_options": {"depth": 2, "img_size": [40, 80]}},
             ),
         },
     ],
@@ -139,5 +140,10 @@ def test_decisions_are_recorded_and_used(runtime, tmp_path):
 def test_curves_are_written_once_per_epoch(runtime, tmp_path):
     run_experiment(tiny(UME), runtime, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "ume/seed-0/metrics.jsonl").read_text().splitlines()]
-    assert [(line["stage"], line["epoch"]) for line in lines] == [("video", 0), ("video", 1), ("audio", 0), ("audio", 1)]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [
+        ("video", 0),
+        ("video", 1),
+        ("audio", 0),
+        ("audio", 1),
+    ]
     assert list((tmp_path / "ume/seed-0/tensorboard").glob("events.*"))

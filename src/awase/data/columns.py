@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from awase.config import AudioInput, FlowInput, ImageInput, Input, SpecAugment, TextInput, Transform, VideoInput
-from awase.data.noise import Voices
+from awase.data.noise import Voices, stretch
 from awase.data.spectrograms import WAVEFORM, spectrogram, spectrogram_shape
 from awase.data.store import Entry
 from awase.data.transforms import Context, apply, generator_for
@@ -44,14 +44,21 @@ class MediaColumn:
     """A modality whose decoded samples lie in a store.
 
     Corruptions come first, then, in training, augmentations; those of spectrograms after the waveforms have become
-    spectrograms. Pixels are normalised to [-1, 1] by (x / 255 - 0.5) / 0.5. `voices` are the rows whose clips babble is
-    made of; `num_samples` is the length of every waveform.
+    spectrograms. Pixels are normalised to [-1, 1] by (x / 255 - 0.5) / 0.5. `voices` are the rows whose `recordings`
+    babble is made of; `num_samples` is the length of every waveform.
     """
 
     def __init__(
-        self, modality: str, setting: Input, entry: Entry, voices: np.ndarray, num_samples: int | None = None
+        self,
+        modality: str,
+        setting: Input,
+        entry: Entry,
+        voices: np.ndarray,
+        num_samples: int | None = None,
+        recordings: Entry | None = None,
     ) -> None:
         self.modality = modality
+        self.recordings = entry if recordings is None else recordings
         self.setting, self.entry, self.num_samples = setting, entry, num_samples
         self.present = entry.present
         self.voices = voices[self.present[voices]]
@@ -60,7 +67,7 @@ class MediaColumn:
 
     def resized(self, num_samples: int | None) -> "MediaColumn":
         """The same column with waveforms of another length."""
-        return MediaColumn(self.modality, self.setting, self.entry, self.voices, num_samples)
+        return MediaColumn(self.modality, self.setting, self.entry, self.voices, num_samples, self.recordings)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,7 +120,7 @@ class MediaColumn:
     def _other_voices(self, row: int, generator: np.random.Generator, number: int) -> list[np.ndarray]:
         others = self.voices[self.voices != row]
         chosen = generator.choice(others, size=min(number, len(others)), replace=False)
-        return list(self.entry.take(chosen, self.num_samples))
+        return [stretch(self.recordings.sample(other), self.num_samples or 0, generator) for other in chosen.tolist()]
 
 
 def _context(setting: Input, voices: Voices) -> Context:

@@ -42,9 +42,25 @@ class Decoder:
             absent=ABSENT.get(setting.kind, "not in the row"),
         )
         entry = self.store.get(request, self.threads, self.progress)
-        column = MediaColumn(modality, setting, entry, self.train, _num_samples(setting, entry, self.train))
+        recordings = self._recordings(modality, setting) if _has_babble(setting) else None
+        samples = _num_samples(setting, entry, self.train)
+        column = MediaColumn(modality, setting, entry, self.train, samples, recordings)
         _check_babble(modality, setting, column)
         return column, entry.reasons
+
+    def _recordings(self, modality: str, setting: Input) -> Entry:
+        """The whole recordings of the training rows, of which babble is made."""
+        training = set(self.train.tolist())
+        key = store_key(f"{modality} recordings {sorted(training)}", setting, self.prints)
+        request = Request(
+            key=key,
+            modality=f"{modality} (whole recordings)",
+            num_rows=len(self.prints),
+            shape=None,
+            read=lambda row: self.source.recording(row, modality) if row in training else None,
+            absent="not a training row",
+        )
+        return self.store.get(request, self.threads, self.progress)
 
     def text(self, modality: str, setting: TextInput, tokenizer: Tokenizer | None) -> tuple[TextColumn, dict[int, str]]:
         """The column of texts, and why rows are absent. Texts stay in memory."""
@@ -93,9 +109,12 @@ def _num_samples(setting: Input, entry: Entry, train: np.ndarray) -> int | None:
     return round(steps * setting.sample_rate_hz / _STEP_HZ)
 
 
+def _has_babble(setting: Input) -> bool:
+    return any(isinstance(t, Noise) and t.source == "babble" for t in (*setting.augment, *setting.corrupt))
+
+
 def _check_babble(modality: str, setting: Input, column: MediaColumn) -> None:
-    asked = any(isinstance(t, Noise) and t.source == "babble" for t in (*setting.augment, *setting.corrupt))
-    if asked and len(column.voices) < 2:
+    if _has_babble(setting) and len(column.voices) < 2:
         raise ValueError(f"Babble on {modality!r} is made of other training clips, of which there are none.")
 
 

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from awase.config import DataConfig, Input
 from awase.data.decode import Cell, decode, is_file_cell
 from awase.data.infer import infer_inputs
@@ -46,6 +48,14 @@ class ManifestSource:
         """The decoded sample of a row; raises `MediaError` where the cell is empty or its file cannot be used."""
         setting = self.inputs[modality]
         return decode(setting, self._cell(index, setting.column))
+
+    def recording(self, index: int, modality: str) -> np.ndarray | None:
+        """The whole audio of a row's file, whatever part of it the row means."""
+        setting = self.inputs[modality].model_copy(update={"window_s": None})
+        cell = self._cell(index, setting.column)
+        whole = decode(setting, Cell(cell.value, cell.folder, Clip(None, None)))
+        assert not isinstance(whole, str), "a recording is audio"
+        return whole
 
     def path(self, index: int, modality: str) -> Path | None:
         """The file of a row, where its cell names one."""

@@ -27,13 +27,28 @@ def white_noise(num_samples: int, generator: np.random.Generator) -> Waveform:
     return generator.standard_normal(num_samples, dtype=np.float32)
 
 
+def stretch(recording: np.ndarray, num_samples: int, generator: np.random.Generator) -> Waveform:
+    """`num_samples` of a recording from a random place, scaled so that the whole recording has the mean square 1.
+
+    A recording that is shorter begins at a random place of the stretch, which is zero elsewhere; a silent one gives
+    zeros.
+    """
+    voice = np.zeros(num_samples, dtype=np.float32)
+    slack = len(recording) - num_samples
+    start = int(generator.integers(0, abs(slack) + 1))
+    if slack >= 0:
+        voice[:] = recording[start : start + num_samples]
+    else:
+        voice[start : start + len(recording)] = recording
+    power = _power(recording)
+    return voice * np.float32(power**-0.5) if power > 0 else np.zeros_like(voice)
+
+
 def babble(voices: list[np.ndarray], num_samples: int) -> Waveform:
-    """The sum of the voices, each scaled to the mean square 1; silent ones are left out."""
+    """The sum of the voices."""
     total = np.zeros(num_samples, dtype=np.float32)
     for voice in voices:
-        power = _power(voice)
-        if power > 0:
-            total += voice * np.float32(power**-0.5)
+        total += voice
     return total
 
 

@@ -75,3 +75,7 @@ class Source(Protocol):
         It is called from several threads at once. Raises `MediaError` for a file that cannot be decoded.
         """
         ...
+
+    def recording(self, index: int, modality: str) -> np.ndarray | None:
+        """The whole recording that an audio `read` gives a window of: float32 (samples,) at the input's rate."""
+        ...

@@ -65,6 +65,11 @@ class Entry:
         """Numbers in each sample; 0 for absent ones."""
         return np.diff(self.offsets)
 
+    def sample(self, row: int) -> np.ndarray:
+        """One sample as it was decoded, flat and at its own length."""
+        sample: np.ndarray = self.flat[self.offsets[row] : self.offsets[row + 1]]
+        return sample
+
     def take(self, rows: np.ndarray, length: int | None = None) -> np.ndarray:
         """The samples of `rows`, zeros for absent ones; waveforms of any length are cut or filled with zeros."""
         shape = (length or 0,) if self.shape is None else self.shape

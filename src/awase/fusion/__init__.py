@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from awase.fusion.late import Concat, Fusion, LateMean, Sum
+from awase.fusion.late import Concat, Fusion, LateMean, Mlp, Sum
 
-FUSIONS: dict[str, type[Fusion]] = {"late_mean": LateMean, "concat": Concat, "sum": Sum}
+FUSIONS: dict[str, type[Fusion]] = {"late_mean": LateMean, "concat": Concat, "sum": Sum, "mlp": Mlp}
 
 
 def build_fusion(
@@ -30,4 +30,4 @@ def needs_heads(name: str) -> bool:
     return FUSIONS[name].needs_heads if name in FUSIONS else True
 
 
-__all__ = ["FUSIONS", "Concat", "Fusion", "LateMean", "Sum", "build_fusion", "needs_heads"]
+__all__ = ["FUSIONS", "Concat", "Fusion", "LateMean", "Mlp", "Sum", "build_fusion", "needs_heads"]

@@ -1,6 +1,6 @@
-"""Late fusion: the mean or the sum of the modalities' logits, or one linear layer on their concatenation.
+"""Late fusion: the mean or the sum of the modalities' logits, or a linear layer or a small network on their features.
 
-All three split exactly: the fused logits are defined from the logits of each modality.
+All but the network split exactly: the fused logits are defined from the logits of each modality.
 """
 
 from collections.abc import Mapping
@@ -125,6 +125,32 @@ class Concat(Fusion):
             filled = here if rows is None else torch.where(rows[:, None], here, self.absent[name].to(here.dtype))
             logits[name] = nn.functional.linear(filled, weight, bias)
         return torch.stack(list(logits.values())).sum(dim=0), logits
+
+
+class Mlp(Fusion):
+    """A hidden layer with ReLU on the concatenated features, then a linear one.
+
+    The simplest fusion that is not additive: it can learn a label that no modality tells alone. It has no split into
+    per-modality logits. An absent modality's features are zeros.
+    """
+
+    needs_heads = False
+    options = ("hidden",)
+
+    def __init__(self, dims: dict[str, int], num_classes: int, multi_label: bool = False, hidden: int = 128) -> None:
+        super().__init__(dims, num_classes, multi_label)
+        self.layers = nn.Sequential(nn.Linear(sum(dims.values()), hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
+
+    def forward(
+        self, features: Features, head_logits: Logits, present: Presence
+    ) -> tuple[Float[Tensor, "batch classes"], Logits]:
+        filled = [masked(features[name], present[name]) for name in self.dims]
+        return self.layers(torch.cat(filled, dim=1)), {}
+
+
+def masked(values: Float[Tensor, "batch dim"], rows: Bool[Tensor, " batch"] | None) -> Float[Tensor, "batch dim"]:
+    """The values with zeros in the rows of samples that lack them."""
+    return values if rows is None else torch.where(rows[:, None], values, torch.zeros_like(values))
 
 
 def weighted_sum(

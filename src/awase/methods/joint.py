@@ -5,24 +5,27 @@ from typing import Literal
 from awase.config import FusionConfig, Node, ObjectiveConfig, StageConfig
 from awase.methods.context import Changes, MethodContext, changed, unimodal_stages
 
-SplitFusion = Literal["concat", "sum", "late_mean"]
+JointFusion = Literal["concat", "sum", "late_mean", "mlp"]
 
 
 def joint(
     context: MethodContext,
-    fusion: SplitFusion = "concat",
+    fusion: JointFusion = "concat",
     modality_weight: float = 0.0,
     training: Changes | None = None,
 ) -> list[Node]:
     """The multi-modal baseline: all encoders and the fusion from the start, one loss on the fused logits.
 
-    With `modality_weight` w > 0 also w sum_m CE(z_m, y) of the fusion's per-modality logits.
+    With `modality_weight` w > 0 also w sum_m CE(z_m, y) of the fusion's per-modality logits; `mlp` has none, so
+    there it is refused.
     """
+    if fusion == "mlp" and modality_weight > 0:
+        raise ValueError("The fusion 'mlp' has no per-modality logits to weight; use concat, sum or late_mean.")
     return [_joint_stage(context, fusion, (), training, modality_weight)]
 
 
 def joint_finetuned(
-    context: MethodContext, fusion: SplitFusion = "concat", training: Changes | None = None
+    context: MethodContext, fusion: JointFusion = "concat", training: Changes | None = None
 ) -> list[Node]:
     """Every encoder begins from its uni-modal stage, then all are trained together."""
     first = unimodal_stages(context)
@@ -45,12 +48,12 @@ def frozen_linear(context: MethodContext, training: Changes | None = None) -> li
 
 def _joint_stage(
     context: MethodContext,
-    fusion: SplitFusion,
+    fusion: JointFusion,
     start: tuple[str, ...],
     training: Changes | None,
     modality_weight: float = 0.0,
 ) -> StageConfig:
-    head = "fusion" if fusion == "concat" else "*.head"
+    head = "fusion" if fusion in ("concat", "mlp") else "*.head"
     return StageConfig(
         name="joint",
         modalities=context.modalities,

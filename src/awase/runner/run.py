@@ -168,7 +168,6 @@ class Finished:
 def make_record(setting: Setting, method: MethodConfig, finished: Finished) -> Record:
     """The record of a finished run."""
     best, stages = finished.best, list(finished.best.runner.stages.values())
-    joint = [result for result in stages if result.facts["trained_parts"]]
     return Record(
         status="done",
         **shared_fields(setting, method, finished.started),
@@ -180,12 +179,19 @@ def make_record(setting: Setting, method: MethodConfig, finished: Finished) -> R
             "changes": best.changes,
             "tried": [{"changes": one.changes, "validation": one.value} for one in finished.attempts],
         },
-        trainable_parameters=sum(result.facts["trainable_parameters"] for result in joint[-1:]),
+        trainable_parameters=trainable(best),
         total_parameters=best.last.facts["total_parameters"],
         seconds=finished.seconds,
         peak_memory_mib=max(result.facts["peak_memory_mib"] for result in stages),
         notes=tuple(notes(stages)),
     )
+
+
+def trainable(attempt: Attempt) -> int:
+    """Parameters that the last stage trains; where it only composes, those of the stages it composes."""
+    own = int(attempt.last.facts["trainable_parameters"])
+    composed = [attempt.runner.stages[name] for name in attempt.last.stage.start]
+    return own or sum(int(result.facts["trainable_parameters"]) for result in composed)
 
 
 def failed_record(setting: Setting, method: MethodConfig, started: datetime, reason: str) -> Record:

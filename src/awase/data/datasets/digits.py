@@ -86,6 +86,12 @@ class DigitsSource:
         sound = f"tone {self._seed} {index}" if row.recording is None else row.recording.fingerprint()
         return digest(REVISION, row.digit, self._images[row.image].tobytes().hex(), row.text, sound)
 
+    def recording(self, index: int, modality: str) -> np.ndarray:
+        """Returns the row's waveform: a row is a whole recording."""
+        wave = self.read(index, modality)
+        assert not isinstance(wave, str), "a recording is audio"
+        return wave
+
     def read(self, index: int, modality: str) -> np.ndarray | str:
         """Returns the row's image, waveform or text.
 

@@ -83,6 +83,12 @@ class ScenesSource:
         noise = sorted(self.config.noise.items())
         return digest(REVISION, self.config.generator_seed, split, place, self._captions[split][place], repr(noise))
 
+    def recording(self, index: int, modality: str) -> np.ndarray:
+        """Returns the row's waveform: a row is a whole recording."""
+        wave = self.read(index, modality)
+        assert not isinstance(wave, str), "a recording is audio"
+        return wave
+
     def read(self, index: int, modality: str) -> np.ndarray | str:
         """Returns the clip's frames, waveform or caption; raises `KeyError` for a modality that is not in use."""
         if modality not in self.inputs:
