@@ -16,7 +16,7 @@ def _build(name: str, kind: str, shape: tuple[int, ...], **options: object) -> B
     return encoder
 
 
-@pytest.mark.parametrize("temporal", ["conv", "mean"])
+@pytest.mark.parametrize("temporal", ["aligned", "mean"])
 def test_video_tells_forwards_from_backwards(temporal: str) -> None:
     encoder = _build("small_cnn", "video", (5, 1, 13, 17), width=3, dim=11, temporal=temporal)
     clips = torch.randn(2, 5, 1, 13, 17)
@@ -24,11 +24,11 @@ def test_video_tells_forwards_from_backwards(temporal: str) -> None:
 
 
 def test_a_spectrogram_keeps_its_time_as_tokens() -> None:
-    assert _build("small_cnn", "audio", (1, 64, 60)).eval()(torch.randn(2, 1, 64, 60)).tokens.shape == (2, 15, 128)
+    assert _build("small_cnn", "audio", (1, 64, 60)).eval()(torch.randn(2, 1, 64, 60)).tokens.shape == (2, 15, 96)
 
 
 def test_video_tokens_are_its_frames() -> None:
-    assert _build("small_cnn", "video", (7, 1, 13, 17))(torch.randn(2, 7, 1, 13, 17)).tokens.shape == (2, 7, 128)
+    assert _build("small_cnn", "video", (7, 1, 13, 17))(torch.randn(2, 7, 1, 13, 17)).tokens.shape == (2, 7, 96)
 
 
 @pytest.mark.parametrize(

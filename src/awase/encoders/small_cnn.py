@@ -3,6 +3,7 @@
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,7 +12,8 @@ from awase.encoders.frames import per_frame
 from awase.encoders.request import Request
 from awase.types import Encoded
 
-Temporal = Literal["conv", "mean"]
+Temporal = Literal["aligned", "mean"]
+_MOVING = ("video", "flow")
 
 
 class _Residual(nn.Module):
@@ -33,87 +35,117 @@ class _Residual(nn.Module):
         return F.relu(self.bn2(self.conv2(y)) + beside)
 
 
-class _Collapse(nn.Module):
-    """Maps (batch, time, channels, ...) to one vector per time step, over all places; then a convolution over time."""
+class _Steps(nn.Module):
+    """Maps (batch, time, features) to `dim` values per time step, then convolves over three steps."""
 
-    def __init__(self, places: int, dim: int, temporal: Temporal, dropout: float) -> None:
+    def __init__(self, features: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(places, dim, bias=False)
+        self.linear = nn.Linear(features, dim, bias=False)
         self.bn = nn.BatchNorm1d(dim)
-        self.conv = nn.Conv1d(dim, dim, 3, padding=1, bias=False) if temporal == "conv" else None
-        self.conv_bn = nn.BatchNorm1d(dim) if temporal == "conv" else None
+        self.conv = nn.Conv1d(dim, dim, 3, padding=1, bias=False)
+        self.conv_bn = nn.BatchNorm1d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.linear(self.dropout(x.flatten(2))).transpose(1, 2)  # (batch, dim, time)
+        x = self.linear(self.dropout(x)).transpose(1, 2)  # (batch, dim, time)
         x = F.relu(self.bn(x))
-        if self.conv is not None and self.conv_bn is not None:
-            x = x + F.relu(self.conv_bn(self.conv(x)))
+        x = x + F.relu(self.conv_bn(self.conv(x)))
         return x.transpose(1, 2)  # (batch, time, dim)
 
 
-class _SmallCnn(nn.Module):
-    """A stem, residual blocks, and a last block that makes one vector per time step; their mean is the encoding.
+class _Join(nn.Module):
+    """One vector of all time steps: a linear layer with a weight per step, batch norm, ReLU."""
 
-    A picture has one time step. The frequency axis of a spectrogram is a place, its frames are time.
+    def __init__(self, num_steps: int, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_steps * dim, dim, bias=False)
+        self.bn = nn.BatchNorm1d(dim)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        return F.relu(self.bn(self.linear(steps.flatten(1))))
+
+
+class _SmallCnn(nn.Module):
+    """A stem, two residual blocks over places, and a block over time; what it gives is joined, or averaged.
+
+    A picture has one time step. The frequency axis of a spectrogram is a place, its frames are time. Tensors lie
+    channels last, which convolutions on a CPU run through 1.5 times faster.
     """
 
-    def __init__(self, stem: nn.Module, blocks: list[nn.Module], kind: str, dim: int, dropout: float) -> None:
+    def __init__(self, kind: str, layers: list[nn.Module], join: nn.Module | None, dim: int, dropout: float) -> None:
         super().__init__()
         self.kind = kind
-        self.stem_layers = stem
-        self.blocks = nn.ModuleList(blocks)
+        self.stem_layers = layers[0]
+        self.blocks = nn.ModuleList(layers[1:])
+        self.join = join
         self.dropout = nn.Dropout(dropout)
         self.dim = dim
-        self.block_names = tuple(f"blocks.{i}" for i in range(len(blocks)))
+        self.block_names = tuple(f"blocks.{i}" for i in range(len(self.blocks)))
         self.stem_names: tuple[str, ...] = ("stem_layers",)
 
     def stem(self, inputs: Tensor) -> Tensor:
-        if self.kind in ("video", "flow"):
-            hidden: Tensor = self.stem_layers(inputs.transpose(1, 2))
+        if self.kind in _MOVING:
+            clips = inputs.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
+            hidden: Tensor = self.stem_layers(clips)
             return hidden.transpose(1, 2)  # (batch, time, channels, height, width)
-        still: Tensor = self.stem_layers(inputs)
+        still: Tensor = self.stem_layers(inputs.contiguous(memory_format=torch.channels_last))
         return still
 
     def block(self, index: int, hidden: Tensor) -> Tensor:
         block = self.blocks[index]
-        if index < len(self.blocks) - 1:
-            return per_frame(block, hidden) if hidden.dim() == 5 else block(hidden)
-        result: Tensor = block(self._in_time(hidden))
-        return result
-
-    def _in_time(self, hidden: Tensor) -> Tensor:
-        if hidden.dim() == 5:
-            return hidden
-        return hidden.permute(0, 3, 1, 2) if self.kind == "audio" else hidden.unsqueeze(1)
+        if index == len(self.blocks) - 1:
+            result: Tensor = block(_in_time(hidden, self.kind))
+            return result
+        return per_frame(block, hidden) if self.kind in _MOVING else block(hidden)
 
     def head(self, hidden: Tensor) -> Encoded:
-        return Encoded(self.dropout(hidden.mean(1)), hidden)
+        pooled = hidden.mean(1) if self.join is None else self.join(hidden)
+        return Encoded(self.dropout(pooled), hidden)
+
+
+def _in_time(hidden: Tensor, kind: str) -> Tensor:
+    """(batch, time, features): of video the mean over places, which may move; of others every place."""
+    if kind in _MOVING:
+        return hidden.mean((3, 4))
+    return hidden.permute(0, 3, 1, 2).flatten(2) if kind == "audio" else hidden.flatten(1).unsqueeze(1)
 
 
 def small_cnn(
-    request: Request, *, width: int = 16, dim: int = 128, temporal: Temporal = "conv", dropout: float = 0.3
+    request: Request, *, width: int = 16, dim: int = 96, temporal: Temporal = "aligned", dropout: float = 0.0
 ) -> BlockEncoder:
-    """A convolutional network of some 0.2 M parameters; batch norm, and no pooling over places at its end.
+    """A convolutional network of some 0.2 M parameters with batch norm.
 
     Video and flow begin with a convolution over three frames, so that motion is seen; pictures and spectrograms with
-    one over places. Three blocks: two residual ones of 2 and 4 x `width` channels, and one that maps what is left of
-    the places to `dim` values per time step. With `temporal="conv"` it ends with a convolution over three time steps.
-    `dropout` is applied before that mapping and to the encoding. Tokens are the time steps. Small pictures are
-    halved less often. Raises `ValueError` for waveforms.
+    one over places. Three blocks: two residual ones of 2 and 4 x `width` channels, and one that gives `dim` values
+    per time step (the tokens) and convolves over three steps. With `temporal="aligned"` the encoding has a weight for
+    each time step, which suits clips that are cut around an event; with `"mean"` it is their mean. `dropout` is
+    applied before the last block and to the encoding. Small pictures are halved less often. Raises `ValueError` for
+    waveforms.
     """
-    request.need("small_cnn", ("image", "audio", "video", "flow"))
-    moving = request.kind in ("video", "flow")
+    request.need("small_cnn", ("image", "audio", *_MOVING))
+    moving = request.kind in _MOVING
     meaning = "(frames, channels, height, width)" if moving else "(channels, height, width), for audio a spectrogram"
     request.need_rank("small_cnn", 4 if moving else 3, meaning)
     channels, *sides = request.input_shape[-3:]
     most = (4, 2) if request.kind == "audio" else (4, 4)  # a spectrogram keeps more of its time
     stem, pool, first, second = zip(*(_strides(side, m) for side, m in zip(sides, most, strict=True)), strict=True)
-    rows, columns = (_halved(side, _halvings(side, m)) for side, m in zip(sides, most, strict=True))
-    places = 4 * width * rows * (1 if request.kind == "audio" else columns)
-    layers: list[nn.Module] = [_Residual(width, 2 * width, first), _Residual(2 * width, 4 * width, second)]
-    layers.append(_Collapse(places, dim, temporal, dropout))
-    return BlockEncoder(_SmallCnn(_stem(channels, width, (stem, pool), moving), layers, request.kind, dim, dropout))
+    places, steps = _places_and_steps(request, [_halvings(side, m) for side, m in zip(sides, most, strict=True)])
+    layers = [
+        _stem(channels, width, (stem, pool), moving),
+        _Residual(width, 2 * width, first),
+        _Residual(2 * width, 4 * width, second),
+        _Steps(4 * width * places, dim, dropout),
+    ]
+    join = _Join(steps, dim) if temporal == "aligned" else None
+    return BlockEncoder(_SmallCnn(request.kind, layers, join, dim, dropout))
+
+
+def _places_and_steps(request: Request, halvings: list[int]) -> tuple[int, int]:
+    """How many places a time step has before the last block, and how many time steps there are."""
+    if request.kind in _MOVING:
+        return 1, request.input_shape[0]
+    rows, columns = (_halved(s, n) for s, n in zip(request.input_shape[-2:], halvings, strict=True))
+    return (rows, columns) if request.kind == "audio" else (rows * columns, 1)
 
 
 def _halvings(side: int, most: int) -> int:
@@ -138,10 +170,10 @@ def _halved(side: int, times: int) -> int:
 
 
 def _stem(channels: int, width: int, strides: tuple[tuple[int, int], tuple[int, int]], moving: bool) -> nn.Module:
+    # Pooling comes before the batch norm, which then has a quarter of the work.
     stride, pool = strides
     if moving:
         conv3 = nn.Conv3d(channels, width, (3, 5, 5), stride=(1, *stride), padding=(1, 2, 2), bias=False)
-        pool3 = nn.MaxPool3d((1, *pool), ceil_mode=True)
-        return nn.Sequential(conv3, nn.BatchNorm3d(width), nn.ReLU(), pool3)
+        return nn.Sequential(conv3, nn.MaxPool3d((1, *pool), ceil_mode=True), nn.BatchNorm3d(width), nn.ReLU())
     conv = nn.Conv2d(channels, width, 5, stride=stride, padding=2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(pool, ceil_mode=True))
+    return nn.Sequential(conv, nn.MaxPool2d(pool, ceil_mode=True), nn.BatchNorm2d(width), nn.ReLU())
