@@ -14,7 +14,13 @@ SCALE = 0.75
 
 def _tensors(*batch: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    shapes = {"x": (*batch, INPUTS), "w": (OUTPUTS, INPUTS), "bias": (OUTPUTS,), "a": (RANK, INPUTS), "b": (OUTPUTS, RANK)}
+    shapes = {
+        "x": (*batch, INPUTS),
+        "w": (OUTPUTS, INPUTS),
+        "bias": (OUTPUTS,),
+        "a": (RANK, INPUTS),
+        "b": (OUTPUTS, RANK),
+    }
     return {name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in shapes.items()}
 
 
@@ -83,7 +89,9 @@ def test_zero_b_gives_the_base_output_for_inputs_that_are_not_contiguous() -> No
 def test_gradients_that_are_not_contiguous_are_read_rightly() -> None:
     t = _tensors(2, 5)
     x = t["x"].requires_grad_()
-    upstream = torch.randn(OUTPUTS, 5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).permute(2, 1, 0)
+    upstream = torch.randn(OUTPUTS, 5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4)).permute(
+        2, 1, 0
+    )
     (ours,) = torch.autograd.grad(frozen_linear(x, t["w"], t["bias"], t["a"], t["b"], SCALE), x, upstream)
     (expected,) = torch.autograd.grad(_definition(x, t["w"], t["bias"], t["a"], t["b"]), x, upstream)
     torch.testing.assert_close(ours, expected)

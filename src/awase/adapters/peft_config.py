@@ -92,6 +92,6 @@ def _pattern(name: str) -> str:
     return f"^{re.escape(name)}"
 
 
-def _most_frequent(values: Mapping[str, float]) -> float:
+def _most_frequent(values: Mapping[str, int] | Mapping[str, float]) -> int | float:
     listed = list(values.values())
     return max(listed, key=listed.count)
