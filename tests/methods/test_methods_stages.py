@@ -45,17 +45,25 @@ def test_the_stage_of_unimodal_is_the_first_of_the_others():
 
 
 @MODALITIES
-@pytest.mark.parametrize(("fusion", "head"), [("concat", "fusion"), ("mlp", "fusion"), ("sum", "*.head"), ("late_mean", "*.head")])
+@pytest.mark.parametrize(
+    ("fusion", "head"), [("concat", "fusion"), ("mlp", "fusion"), ("sum", "*.head"), ("late_mean", "*.head")]
+)
 def test_joint_is_one_stage_from_the_start(modalities, fusion, head):
-    (stage,) = build_method("joint", context(modalities), {"fusion": fusion, "modality_weight": 0.5})
+    weight = 0.0 if fusion == "mlp" else 0.5  # it has no logits per modality
+    (stage,) = build_method("joint", context(modalities), {"fusion": fusion, "modality_weight": weight})
     assert stage == StageConfig(
         name="joint",
         modalities=modalities,
         train=("*.encoder", head),
         fusion=FusionConfig(name=fusion),
-        objective=ObjectiveConfig(modality_weight=0.5),
+        objective=ObjectiveConfig(modality_weight=weight),
         training=JOINT,
     )
+
+
+def test_a_fusion_without_a_split_refuses_losses_of_single_modalities():
+    with pytest.raises(ValueError, match=r"no per-modality logits to weight; use concat, sum or late_mean\.$"):
+        build_method("joint", context(TWO), {"fusion": "mlp", "modality_weight": 0.5})
 
 
 def test_joint_is_a_concatenation_with_one_loss_unless_told():
@@ -64,7 +72,9 @@ def test_joint_is_a_concatenation_with_one_loss_unless_told():
 
 
 @MODALITIES
-@pytest.mark.parametrize(("fusion", "head"), [("concat", "fusion"), ("mlp", "fusion"), ("sum", "*.head"), ("late_mean", "*.head")])
+@pytest.mark.parametrize(
+    ("fusion", "head"), [("concat", "fusion"), ("mlp", "fusion"), ("sum", "*.head"), ("late_mean", "*.head")]
+)
 def test_joint_finetuned_starts_from_every_modality(modalities, fusion, head):
     nodes = build_method("joint_finetuned", context(modalities), {"fusion": fusion})
     check_first(nodes, modalities)
@@ -233,6 +243,7 @@ def test_every_method_has_sound_wiring(name, modalities):
         ("mmlora", {"rank": 0, "heads": False}, ["trains nothing", "heads=True"]),
         ("mmlora", {"dropout": 2.0}, ["dropout", "less than 1"]),
         ("joint", {"fusion": "film"}, ["fusion", "'film'", "'concat', 'sum', 'late_mean' or 'mlp'"]),
+        ("joint", {"fusion": "mlp", "modality_weight": 0.5}, ["'mlp'", "concat, sum or late_mean"]),
         ("joint", {"training": {"epoch": 3}}, ["epoch", *TrainConfig.model_fields]),
         ("joint", {"training": {"epochs": 0}}, ["epochs", "0"]),
         ("joint", {"training": {"optimiser": "lion"}}, ["optimiser", "'adamw' or 'sgd'"]),

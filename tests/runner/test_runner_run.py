@@ -50,7 +50,7 @@ def test_the_same_command_again_does_nothing_and_gives_the_same_record(runtime, 
             "video": EncoderConfig(name="timm", options={"model": "resnet10t"}),
             "audio": EncoderConfig(
                 name="timm",
-                options={"model": "vit_tiny_patch16_224", "model_options": {"depth": 2, "img_size": [40, 80]}},
+                options={"model": "vit_tiny_patch16_224", "model_options": {"depth": 2}},
             ),
         },
     ],
