@@ -66,9 +66,7 @@ def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     rendezvous = f"file://{folder / 'rendezvous'}"
     assert current_world() == ALONE
-    dist.init_process_group(
-        "gloo", init_method=rendezvous, rank=rank, world_size=2, timeout=timedelta(seconds=60)
-    )
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2, timeout=timedelta(seconds=60))
     world = current_world()
     assert world == World(rank, 2)
     assert world.is_first == (rank == 0)

@@ -215,8 +215,28 @@ def test_mlp_is_two_layers_on_features_with_zeros_for_the_absent_and_has_no_spli
         torch.testing.assert_close(fused[row], second.weight @ hidden + second.bias)
 
 
+def test_mlp_is_not_additive_where_concat_is():
+    """f(a, v) - f(a, 0) - f(0, v) + f(0, 0) is zero for an additive fusion."""
+    torch.manual_seed(0)
+    features, _ = numbers()
+    gone = torch.zeros(ROWS, dtype=torch.bool)
+
+    def say(fusion, audio, video):
+        return fusion(features, {}, {"audio": audio, "text": None, "video": video})[0]
+
+    for name, additive in (("mlp", False), ("concat", True)):
+        fusion = build_fusion(name, DIMS, CLASSES, {})
+        mixed = say(fusion, None, None) - say(fusion, None, gone) - say(fusion, gone, None) + say(fusion, gone, gone)
+        assert (float(mixed.detach().abs().max()) < 1e-5) is additive
+
+
 def test_fusions_say_whether_they_need_heads():
-    assert {name: needs_heads(name) for name in FUSIONS} == {"late_mean": True, "concat": False, "sum": True, "mlp": False}
+    assert {name: needs_heads(name) for name in FUSIONS} == {
+        "late_mean": True,
+        "concat": False,
+        "sum": True,
+        "mlp": False,
+    }
     assert needs_heads("no such fusion")
 
 

@@ -90,9 +90,7 @@ def test_no_gradient_reaches_the_logits_of_absent_modalities():
     own = {name: value.requires_grad_() for name, value in modality_logits().items()}
     audio = torch.arange(ROWS) % 2 == 0
     targets = torch.arange(ROWS) % CLASSES
-    loss = classification_loss(
-        some_logits(), own, {"audio": audio, "video": None}, targets, cross_entropy, (1.0, 1.0)
-    )
+    loss = classification_loss(some_logits(), own, {"audio": audio, "video": None}, targets, cross_entropy, (1.0, 1.0))
     loss.sum().backward()
     assert torch.equal(own["audio"].grad[~audio], torch.zeros(int((~audio).sum()), CLASSES))
     assert bool((own["audio"].grad[audio].abs().sum(dim=1) > 0).all())
@@ -105,7 +103,5 @@ def test_the_fused_loss_alone_does_not_look_at_the_modalities():
         return cross_entropy(logits, targets)
 
     calls: list[int] = []
-    classification_loss(
-        some_logits(), modality_logits(), {}, torch.zeros(ROWS, dtype=torch.long), once, (1.0, 0.0)
-    )
+    classification_loss(some_logits(), modality_logits(), {}, torch.zeros(ROWS, dtype=torch.long), once, (1.0, 0.0))
     assert calls == [1]

@@ -90,9 +90,7 @@ def test_no_weights_of_a_grid_are_better(of, labels):
     assert list(found) == list(logits)
     assert sum(found.values()) == pytest.approx(3)
     assert min(found.values()) >= 0
-    grid = [
-        mixed_loss((a, b, 40 - a - b), logits, truth, of) for a in range(41) for b in range(41 - a)
-    ]
+    grid = [mixed_loss((a, b, 40 - a - b), logits, truth, of) for a in range(41) for b in range(41 - a)]
     assert mixed_loss(list(found.values()), logits, truth, of) <= min(grid) + 1e-5
 
 
@@ -121,4 +119,4 @@ def test_calibrated_weights_are_those_of_the_calibrated_logits(of):
 
 
 def test_decisions_have_their_names():
-    assert DECISIONS == {"temperatures": temperatures, "ensemble_weights": ensemble_weights}
+    assert dict(DECISIONS) == {"temperatures": temperatures, "ensemble_weights": ensemble_weights}

@@ -136,13 +136,13 @@ def test_a_resumed_run_that_stops_again_is_resumed_again(tmp_path):
     whole = tiny_model()
     make_loop(whole, training, selection=LOSS).run()
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def die() -> None:
         steps.append(1)
         if len(steps) % 4 == 0:
-            raise Killed
+            raise KilledError
 
     steps: list[int] = []
     path = tmp_path / "checkpoint" / "checkpoint.safetensors"
@@ -152,7 +152,7 @@ def test_a_resumed_run_that_stops_again_is_resumed_again(tmp_path):
         loop = make_loop(model, training, writer=writer, checkpoint_every_s=0.0, selection=LOSS, on_step=die)
         try:
             loop.run(read_checkpoint(path))
-        except Killed:
+        except KilledError:
             writer.close()
             torch.manual_seed(len(steps))
             continue

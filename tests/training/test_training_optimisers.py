@@ -60,7 +60,13 @@ def test_a_run_that_only_warms_up_ends_below_the_rate():
 
 def some_parameters() -> dict[str, nn.Parameter]:
     generator = torch.Generator().manual_seed(0)
-    shapes = {"encoder.weight": (5, 3), "encoder.bias": (5,), "encoder.scale": (), "heads.weight": (2, 5), "heads.b": (2,)}
+    shapes = {
+        "encoder.weight": (5, 3),
+        "encoder.bias": (5,),
+        "encoder.scale": (),
+        "heads.weight": (2, 5),
+        "heads.b": (2,),
+    }
     return {name: nn.Parameter(torch.randn(shape, generator=generator)) for name, shape in shapes.items()}
 
 
