@@ -183,12 +183,12 @@ def test_resuming_tells_the_epochs_again(keeper):
 # ---- losses that are no number -------------------------------------------------------------------------------------
 
 
-def poisoned(loop, at_step: int, rows: slice):
+def poisoned(loop, at_step: int, rows: slice, until_step: int = 10**9):
     """The loop with losses that are not finite for some samples from one optimiser step on."""
 
     def losses(batch):
         value = original(batch)
-        if loop.progress.optimiser_step >= at_step:
+        if at_step <= loop.progress.optimiser_step < until_step:
             value = value * torch.ones_like(value).index_fill(0, torch.arange(len(value))[rows], torch.nan)
         return value
 
@@ -217,16 +217,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
     assert len(resumed.curve) == 3
 
 
-def test_losses_that_are_looked_at_late_still_keep_the_checkpoint(tmp_path):
-    """On a GPU losses are looked at seldom; before a checkpoint they always are."""
+@pytest.mark.parametrize("every_s", [0.0, 1e9])
+def test_losses_that_are_looked_at_late_still_name_the_step_and_keep_the_checkpoint(tmp_path, every_s):
+    """On a GPU losses are looked at seldom; before a checkpoint they always are, and at the end of an epoch."""
     path = tmp_path / "checkpoint.safetensors"
-    writer = CheckpointWriter(path)
-    loop = make_loop(tiny_model(), config(), writer=writer, checkpoint_every_s=0.0)
-    loop._note = lambda batch, losses: loop._pending.append((batch, losses))  # as on a GPU
-    with pytest.raises(TrainingDivergedError):
-        poisoned(loop, 4, slice(0, 1)).run()
+    writer, batches = CheckpointWriter(path), Batches(samples(23), 5)
+    loop = make_loop(tiny_model(), config(), batches=batches, writer=writer, checkpoint_every_s=every_s)
+
+    def note(batch, losses) -> None:
+        loop._pending.append((loop.progress.optimiser_step, batch, losses))
+
+    loop._note = note  # as on a GPU
+    third_of_the_second_epoch = list(batches.epoch(1))[2]
+    sentence = (
+        rf"The loss is not finite at optimiser step 7 of epoch 1 for the samples {third_of_the_second_epoch.ids[0]}\."
+    )
+    with pytest.raises(TrainingDivergedError, match=sentence):
+        poisoned(loop, 7, slice(0, 1), until_step=8).run()
     writer.close()
-    assert read_checkpoint(path).facts["progress"]["optimiser_step"] == 4
+    assert read_checkpoint(path).facts["progress"]["optimiser_step"] == (7 if every_s == 0 else 5)
 
 
 def test_weights_that_are_no_number_are_not_kept(tmp_path):

@@ -101,7 +101,7 @@ class Loop:
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(work.batches) // config.accumulate)
-        self._pending: list[tuple[Batch, Tensor]] = []
+        self._pending: list[tuple[int, Batch, Tensor]] = []
         self._saved_at = time.monotonic()
 
     def run(self, checkpoint: Checkpoint | None = None) -> LoopResult:
@@ -183,18 +183,18 @@ class Loop:
 
     def _note(self, batch: Batch, losses: Tensor) -> None:
         """Keeps the losses until they are looked at: at once on the CPU, seldom on a GPU, where a look costs."""
-        self._pending.append((batch, losses))
+        self._pending.append((self.progress.optimiser_step, batch, losses))
         if self.settings.device == "cpu" or len(self._pending) >= 50:
             self._check_losses()
 
     def _check_losses(self) -> None:
-        for batch, losses in self._pending:
+        for step, batch, losses in self._pending:
             finite = torch.isfinite(losses).cpu()
             if not bool(finite.all()):
                 ids = [name for name, good in zip(batch.ids, finite.tolist(), strict=True) if not good]
                 raise TrainingDivergedError(
-                    f"The loss is not finite at optimiser step {self.progress.optimiser_step} of epoch "
-                    f"{self.progress.epoch} for the samples {', '.join(ids[:20])}. The last good checkpoint was kept; "
+                    f"The loss is not finite at optimiser step {step} of epoch {self.progress.epoch} for the samples "
+                    f"{', '.join(ids[:20])}. The last good checkpoint was kept; "
                     "a lower learning rate, warm-up, or clip_norm usually helps, and so does a look at these samples."
                 )
             self.progress.loss_sum += float(losses.double().sum())
