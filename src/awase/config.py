@@ -272,8 +272,6 @@ class ObjectiveConfig(Frozen):
 
     fused_weight: float = Field(1.0, ge=0)
     modality_weight: float = Field(0.0, ge=0)
-    class_weights: Literal["none", "balanced"] = "none"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
 
 
 class TrainConfig(Frozen):
@@ -297,6 +295,11 @@ class TrainConfig(Frozen):
     average_decay: float = Field(0.99, ge=0, lt=1)
     checkpoint_activations: bool = False
     mixup: float = Field(0.0, ge=0)
+    """The alpha of Beta(alpha, alpha), from which the share of each mixed pair is drawn; 0: no mixing."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """For one label per sample."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: rare classes count more, in inverse proportion to their training rows."""
     early_stopping: int | None = Field(None, ge=1)
     """Stop after so many epochs without a better validation metric; None: never."""
     select: Literal["best", "last"] = "best"
@@ -385,9 +388,12 @@ class Experiment(Frozen):
     published: dict[str, float] = {}
     """Method title -> published value of the selection metric, in the unit of the table."""
 
-
     def restricted(
-        self, *, seeds: Sequence[int] | None = None, folds: Sequence[int] | None = None, methods: Sequence[str] | None = None
+        self,
+        *,
+        seeds: Sequence[int] | None = None,
+        folds: Sequence[int] | None = None,
+        methods: Sequence[str] | None = None,
     ) -> "Experiment":
         """Only these seeds, folds and methods (by title), where given; `ValueError` for a method it does not have."""
         titles = [method.title for method in self.methods]

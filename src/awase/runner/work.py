@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from awase.config import ObjectiveConfig, StageConfig
+from awase.config import StageConfig, TrainConfig
 from awase.evaluation import Outputs, collect, score
 from awase.models import Classifier
 from awase.models.classifier import presence
@@ -23,7 +23,7 @@ def classification_work(model: Classifier, stage: StageConfig, trained: tuple[st
     """The work of one stage on one model."""
     return Work(
         batches=train_loader(stage, setting),
-        losses=loss_function(model, stage.objective, setting),
+        losses=loss_function(model, stage, setting),
         validate=lambda: validation_metrics(model, setting),
         set_modes=lambda: set_modes(model, trained),
     )
@@ -61,15 +61,16 @@ def validation_metrics(model: Classifier, setting: Setting) -> dict[str, float]:
 
 
 def loss_function(
-    model: Classifier, objective: ObjectiveConfig, setting: Setting
+    model: Classifier, stage: StageConfig, setting: Setting
 ) -> Callable[[Batch], Float[Tensor, " batch"]]:
     """Batch -> loss of each of its samples."""
-    weights = class_weights(objective, setting)
+    objective, training = stage.objective, stage.training
+    weights = class_weights(training, setting)
 
     def sample_loss(logits: Tensor, targets: Tensor) -> Tensor:
         if setting.multi_label:
             return binary_cross_entropy(logits, targets, class_weights=weights)
-        smoothing = objective.label_smoothing
+        smoothing = training.label_smoothing
         return cross_entropy(logits, targets, class_weights=weights, label_smoothing=smoothing)
 
     def losses(batch: Batch) -> Float[Tensor, " batch"]:
@@ -83,9 +84,9 @@ def loss_function(
     return losses
 
 
-def class_weights(objective: ObjectiveConfig, setting: Setting) -> Float[Tensor, " classes"] | None:
+def class_weights(training: TrainConfig, setting: Setting) -> Float[Tensor, " classes"] | None:
     """balanced: n / (classes * n_c) for one label, (n - n_c) / n_c for several, from the training rows; else None."""
-    if objective.class_weights == "none":
+    if training.class_weights == "none":
         return None
     targets = torch.from_numpy(setting.dataset.targets[setting.dataset.splits["train"]])
     num_classes = len(setting.dataset.classes)
