@@ -19,6 +19,9 @@ from awase.config import (
 from awase.runner.overrides import apply_overrides, changed_settings
 
 
+SMALL = EncoderConfig(name="small_cnn", options={"width": 8})
+
+
 @pytest.fixture
 def experiment() -> Experiment:
     inputs = {
@@ -67,6 +70,11 @@ def experiment() -> Experiment:
         ('encoders.video={"name": "small_cnn"}', lambda e: e.encoders["video"], EncoderConfig(name="small_cnn")),
         ("methods.1.settings.rank=16", lambda e: e.methods[1].settings, {"rank": 16}),
         ('methods.1.settings.rank={"audio": 2}', lambda e: e.methods[1].settings, {"rank": {"audio": 2}}),
+        ("encoders.video.options.width=8", lambda e: e.encoders["video"], SMALL),
+        ("unimodal_overrides.audio.epochs=3", lambda e: e.unimodal_overrides, {"audio": {"epochs": 3}}),
+        ("data.label=genre", lambda e: e.data.label, ("genre",)),
+        ("data.label=2020,mood", lambda e: e.data.label, ("2020", "mood")),
+        ("seeds=1,2", lambda e: e.seeds, (1, 2)),
         ("published.ume=71.5", lambda e: e.published, {"ume": 71.5}),
         # strings that look like something else
         ("data.id_column=7", lambda e: e.data.id_column, "7"),
@@ -121,7 +129,8 @@ def test_changes_are_applied_in_order(experiment):
         ("data.inputs.audio.num_frames=3", ["'num_frames'", "sample_rate_hz"]),
         ("data.inputs.video.kind=audio", ["'video'"]),
         ("data.inputs.video.augment.0.max_s=3", ["'max_s'", "probability"]),
-        ("unimodal_overrides.audio.epochs=3", ["'audio'", "none"]),
+        ("unimodal_overrides.smell.epochs=3", ["'smell'", "video, audio"]),
+        ("encoders.smell.options.width=3", ["'smell'", "video, audio"]),
     ],
 )
 def test_wrong_changes_are_sentences(experiment, assignment, words):

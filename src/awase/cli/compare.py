@@ -1,17 +1,18 @@
 """`awase compare`: two runs, paired by sample."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from awase.cli.output import print_json
+
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a run, or of a method with several seeds.")],
     second: Annotated[Path, typer.Argument(help="The run or method to compare it with.")],
-    metric: Annotated[str, typer.Option(help="accuracy, f1_micro or f1_macro.")] = "accuracy",
+    metric: Annotated[str, typer.Option(help="accuracy or f1_micro.")] = "accuracy",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare two runs on the samples both predicted: difference, interval, and what could have been seen."""
@@ -27,7 +28,7 @@ def compare(
         found.append(predictions)
     difference, left_out = compare_predictions(found[0], found[1], metric)
     if as_json:
-        print(json.dumps({"metric": metric, "left_out": left_out, **asdict(difference)}))
+        print_json({"metric": metric, "left_out": left_out, **asdict(difference)})
         return
     print(f"{first} against {second}, {metric}: {difference.sentence}")
     print(f"Only the first is right: {difference.a_only}; only the second: {difference.b_only}.")

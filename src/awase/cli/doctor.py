@@ -1,16 +1,17 @@
 """`awase doctor`: what this machine can do."""
 
-import json
 from typing import Annotated, Any
 
 import typer
+
+from awase.cli.output import print_json
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Show versions, devices, what can be decoded, and why not."""
     facts = _facts()
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     for name, value in facts.items():
         print(f"{name}:")

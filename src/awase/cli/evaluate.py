@@ -1,10 +1,11 @@
 """`awase evaluate`: a finished run on one of its splits, whole or without some modalities."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from awase.cli.output import print_json
 
 
 def evaluate(
@@ -20,7 +21,7 @@ def evaluate(
 
     metrics = evaluate_run(run, split, tuple(without or ()), device=device, cache=cache)
     if as_json:
-        print(json.dumps({"run": str(run), "split": split, "without": without or [], "metrics": metrics}))
+        print_json({"run": str(run), "split": split, "without": without or [], "metrics": metrics})
         return
     for name, value in metrics.items():
         print(f"{name:>12}  {value:.4f}")

@@ -1,13 +1,14 @@
 """`awase list`: the names that can be used."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
+from awase.cli.output import print_json
+
 
 def listing(
-    what: Annotated[str, typer.Argument(help="experiments, methods, encoders, fusions, datasets, decisions, presets.")],
+    what: Annotated[str, typer.Argument(help="experiments, methods, encoders, fusions, datasets or decisions.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List the names there are, each with its first line of documentation."""
@@ -16,7 +17,7 @@ def listing(
         raise ValueError(f"There is no list of {what!r}; valid names: {', '.join(tables)}.")
     names = {name: _first_line(value) for name, value in tables[what]().items()}
     if as_json:
-        print(json.dumps({what: [{"name": name, "about": about} for name, about in names.items()]}))
+        print_json({what: [{"name": name, "about": about} for name, about in names.items()]})
         return
     for name, about in names.items():
         print(f"{name:<24} {about}")

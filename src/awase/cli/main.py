@@ -1,15 +1,18 @@
 """`awase`: the command line's entry, its errors and exit codes."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 import typer
 
 from awase.cli import caches, compare, data, doctor, evaluate, listing, predict, report, run
+from awase.cli.group import Group
+from awase.cli.sentences import UsageError, sentence, usage_sentence
 
 app = typer.Typer(
     name="awase",
-    no_args_is_help=True,
+    cls=Group,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -40,20 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def execute(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command; errors a user can mend are one sentence on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), standalone_mode=True)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else FAILED
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
-    except (ArithmeticError, RuntimeError, AssertionError) as error:
-        if isinstance(error, AssertionError):
-            raise
-        print(f"awase: the run failed: {error}", file=sys.stderr)
+        code = app(args=given or ["--help"], prog_name="awase", standalone_mode=False)
+    except UsageError as error:
+        return _ended(REFUSED, usage_sentence(error))
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as in `awase list ... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except AssertionError:
+        raise
+    except (ArithmeticError, RuntimeError) as error:
+        return _ended(FAILED, f"the run failed: {sentence(error)}")
     except (ValueError, LookupError, OSError) as error:
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"awase: {text}", file=sys.stderr)
-        return REFUSED
-    return DONE
+        return _ended(REFUSED, sentence(error))
+    if code == INTERRUPTED:
+        return _ended(INTERRUPTED, "interrupted; the same command goes on from here.")
+    return code if isinstance(code, int) else DONE
+
+
+def _ended(code: int, text: str) -> int:
+    print(f"awase: {text}", file=sys.stderr)
+    return code

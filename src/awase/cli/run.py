@@ -23,18 +23,19 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the stages and their sizes; train nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress on standard error.")] = False,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read pickled weights of others; only their tensors are used.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")] = False,
 ) -> None:
     """Train and evaluate every method of an experiment; the same command continues what was interrupted."""
     from awase.cli.progress import narrate
     from awase.config import Runtime
-    from awase.runner.overrides import apply_overrides
     from awase.runner.plan import describe_plan
     from awase.runner.resolve import resolve_experiment
     from awase.runner.run import run_experiment
 
-    experiment = apply_overrides(resolve_experiment(name), assignments or [])
-    experiment = experiment.restricted(seeds=seed, folds=fold, methods=method)
+    experiment = resolve_experiment(name, assignments or []).restricted(seeds=seed, folds=fold, methods=method)
     runtime = Runtime.model_validate(
         {
             "device": device,
@@ -42,6 +43,7 @@ def run(
             "threads": threads,
             "workers": workers,
             "checkpoint_every_s": checkpoint_every_s,
+            "allow_pickle": allow_pickle,
             **({} if cache is None else {"cache": cache}),
         }
     )

@@ -9,6 +9,7 @@ import numpy as np
 from awase.config import Input
 from awase.data.collate import Content
 from awase.data.columns import Column
+from awase.data.labels import Task
 from awase.data.loader import BatchLoader, Settings
 from awase.data.source import Rows
 
@@ -24,7 +25,7 @@ class Dataset:
     """
 
     rows: Rows
-    task: str
+    task: Task
     classes: tuple[str, ...]
     inputs: dict[str, Input]
     splits: dict[str, np.ndarray]

@@ -23,12 +23,14 @@ from awase.types import Tokenizer
 
 
 def _digits(config: DataConfig) -> Source:
+    """Handwritten digits, tones or recordings, and number words, paired by class; generated."""
     from awase.data.datasets.digits import DigitsSource
 
     return DigitsSource(config)
 
 
 def _scenes(config: DataConfig) -> Source:
+    """Procedural clips of a moving shape, an instrument and a caption, from known factors; generated."""
     from awase.data.datasets.scenes import ScenesSource
 
     return ScenesSource(config)

@@ -37,7 +37,7 @@ class TimmNetwork(nn.Module):
         self.kind = kind
         self.patch = patch
         self.parts = parts_of(model)
-        self.register_buffer("rescale", rescale, persistent=False)
+        self.register_buffer("rescale", rescale)  # saved: a model loaded again begins from no weights
         self.dim: int = getattr(model, "head_hidden_size", None) or model.num_features  # type: ignore[assignment]
         self.block_names = tuple(f"model.{name}".rstrip(".") for name in self.parts.block_names)
         self.stem_names = tuple(f"model.{name}" for name in self.parts.stem_names)

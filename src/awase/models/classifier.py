@@ -1,6 +1,7 @@
 """Several encoders, one decision."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,7 +40,8 @@ class Classifier(nn.Module):
         encoded = {}
         for name, encoder in self.encoders.items():
             if name not in batch.inputs:
-                encoded[name] = Encoded(torch.zeros(len(batch), int(encoder.dim), device=batch.index.device))
+                dim = cast(int, encoder.dim)
+                encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
                 continue
             rows = None if name in batch.complete else batch.present[name]
             encoded[name] = encode_rows(encoder, batch.inputs[name], rows)

@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from awase.config import Experiment, Runtime
 from awase.distributed import ALONE
 from awase.evaluation import score
 from awase.records import read_record, write_record
 from awase.runner.final import redecide
+from awase.runner.folder import locked
 from awase.runner.loaded import Model
 from awase.runner.resolve import restored
 from awase.runner.setting import open_setting
@@ -25,6 +27,10 @@ def evaluate_run(
         raise ValueError(f"There is no split {split!r}; valid names: train, val, test.")
     record = read_record(folder)
     model = Model.from_pretrained(folder, device=device, cache=cache)
+    if model.saved.hashes != tuple(stage.hash for stage in record.stages):
+        raise ValueError(
+            f"The model.json in {folder} belongs to another run than its record; run the experiment again."
+        )
     unknown = sorted(set(without) - set(model.modalities))
     if unknown or len(set(without)) == len(model.modalities):
         names = ", ".join(model.modalities)
@@ -40,5 +46,12 @@ def evaluate_run(
     metrics = score(seen.logits, seen.targets, setting.dataset.task, model.saved.threshold)
     if split == "test":
         entry = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "by": "evaluate", "without": list(without)}
-        write_record(folder, record.model_copy(update={"test_looks": (*record.test_looks, entry)}))
+        note_look(folder, entry)
     return metrics
+
+
+def note_look(folder: Path, entry: dict[str, Any]) -> None:
+    """Adds one look at the test split to the record of a run; two processes do not lose each other's."""
+    with locked(folder):
+        record = read_record(folder)
+        write_record(folder, record.model_copy(update={"test_looks": (*record.test_looks, entry)}))

@@ -46,6 +46,7 @@ def _build_encoder(name: str, stage: StageConfig, spec: ModelSpec) -> Any:
         kind=spec.inputs[name].kind,
         input_shape=spec.shapes[name],
         seed=part_seed(spec.seed, f"{name}.encoder"),
+        allow_pickle=spec.allow_pickle,
     )
     if name in stage.adapters:
         Bank.inject(encoder, stage.adapters[name], seed=part_seed(spec.seed, f"{name}.adapter"))

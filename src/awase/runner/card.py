@@ -37,7 +37,7 @@ the method.
 ## Use
 
 ```python
-from awase.runner.loaded import Model
+from awase import Model
 
 model = Model.from_pretrained("this/folder")
 predictions = model.predict([{{{", ".join(f'"{spec.inputs[n].column}": "..."' for n in saved.stage.modalities)}}}])

@@ -1,32 +1,42 @@
 """A trained model in Python: load it, predict with modalities missing, save it and share it as on the Hub."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
-from awase.config import DataConfig, Runtime
+from awase.config import DataConfig, Runtime, TextInput
 from awase.data import Dataset
+from awase.data.labels import Task
 from awase.data.unlabelled import SPLIT, open_unlabelled
 from awase.evaluation import collect, to_predictions
-from awase.files import whole_file, write_text
+from awase.files import write_text
 from awase.models import Classifier
 from awase.runner.build import build_classifier
 from awase.runner.card import model_card
-from awase.runner.nodes import load_tensors
-from awase.runner.resolve import load_object
+from awase.runner.nodes import check_fit, load_tensors
+from awase.runner.saved import (
+    MODEL_NAME,
+    WEIGHTS_NAME,
+    OwnEncoders,
+    find_folder,
+    model_file,
+    read_saved,
+    read_weights,
+    without_weights,
+)
 from awase.runner.setting import build_tokenizers, resolve_device
 from awase.runner.spec import SavedModel
 from awase.statistics import Predictions
-from awase.training.store import StageStore
+from awase.training.checkpoint import write_tensors
 
-MODEL_NAME = "model.json"
-WEIGHTS_NAME = "model.safetensors"
 BATCH_SIZE = 32
+log = logging.getLogger(__name__)
 
 
 class Model:
@@ -50,43 +60,39 @@ class Model:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, *, device: str = "auto", cache: Path | None = None, allow_pickle: bool = False
+        cls,
+        source: str | Path,
+        *,
+        device: str = "auto",
+        cache: Path | None = None,
+        encoders: OwnEncoders | None = None,
     ) -> "Model":
         """The model in a run's folder, a folder that `save_pretrained` wrote, or a repository on the Hub.
 
-        Raises `FileNotFoundError` where there is none, `ValueError` for another format version, for weights that do
-        not fit, and for pickled weights (which can run code; there is no way around it here).
+        `encoders` are encoders of somebody's own, by modality; without them those of a local folder are loaded from
+        the Python file they came from. Raises `FileNotFoundError` where there is no model, `ValueError` for another
+        format version and for weights that do not fit. Pickled weights, which can run code, are never read.
         """
         folder = find_folder(source)
-        file = folder / MODEL_NAME
-        if not file.is_file():
-            pickles = sorted(
-                path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for path in folder.glob(pattern)
-            )
-            hint = f" It holds {pickles[0]}, a pickle, which could run code and is not read." if pickles else ""
-            raise FileNotFoundError(
-                f"{folder} holds no {MODEL_NAME}: give the folder of a finished run or of a saved model.{hint}"
-            )
-        saved = read_saved(file)
+        saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
         place = cache or Runtime().cache
-        classifier = build_classifier(saved.stage, saved.spec, saved.derived)
-        for tensors in _weights(folder, saved, place):
-            own = classifier.state_dict().keys()
-            load_tensors(classifier, {name: value for name, value in tensors.items() if name in own})
-        return cls(saved, classifier, resolve_device(device), place)
+        return cls(saved, _classifier(folder, saved, place), resolve_device(device), place)
 
     def predict(self, rows: Path | str | Iterable[Mapping[str, Any]]) -> Predictions:
         """The logits and decisions for a table, or for dictionaries of column -> path, text or numbers.
 
         A modality may be missing from some rows or altogether; rows that have none are left out (a warning in the
-        log counts them). Paths in dictionaries are relative to the working directory.
+        log counts them). Paths in dictionaries are relative to the working directory. Raises `ValueError` where no
+        row has any modality.
         """
         if isinstance(rows, Path | str):
             return self._predict_table(Path(rows))
+        texts = {setting.column for setting in self.saved.spec.inputs.values() if isinstance(setting, TextInput)}
+        lines = [json.dumps({key: _cell(value, key in texts) for key, value in row.items()}) for row in rows]
+        if not lines:
+            raise ValueError("There are no rows to predict; give at least one dictionary.")
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "rows.jsonl"
-            here = Path.cwd()
-            lines = [json.dumps({key: absolute(value, here) for key, value in row.items()}) for row in rows]
             table.write_text("\n".join(lines) + "\n", encoding="utf-8")
             return self._predict_table(table)
 
@@ -95,9 +101,9 @@ class Model:
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         state = {name: value.detach().cpu().contiguous() for name, value in self.classifier.state_dict().items()}
-        with whole_file(target / WEIGHTS_NAME) as temporary:
-            save_file(state, temporary, metadata={"format": "pt"})
-        write_text(target / MODEL_NAME, self.saved.model_copy(update={"hashes": ()}).model_dump_json(indent=1) + "\n")
+        write_tensors(target / WEIGHTS_NAME, state, {"format": "pt"})
+        whole = self.saved.model_copy(update={"hashes": ()})
+        write_text(target / MODEL_NAME, whole.model_dump_json(indent=1) + "\n")
         write_text(target / "README.md", model_card(self.saved))
 
     def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
@@ -124,10 +130,15 @@ class Model:
 
 
 def predict_dataset(model: Model, dataset: Dataset) -> Predictions:
-    """What the model says about every row that has a modality."""
+    """What the model says about every row that has a modality; the others are counted in the log."""
+    excluded = dataset.summary["excluded"]["count"]
+    if excluded:
+        log.warning(
+            "%d of %d rows have no modality that can be read and are left out", excluded, dataset.summary["rows"]
+        )
     loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
     outputs = collect(model.classifier, loader.epoch(0), model.device, features=False)
-    task = "multi_label" if model.saved.spec.multi_label else "single_label"
+    task: Task = "multi_label" if model.saved.spec.multi_label else "single_label"
     unlabelled = type(outputs)(**{**vars(outputs), "targets": None})
     return to_predictions(unlabelled, SPLIT, task, threshold=model.saved.threshold)
 
@@ -137,68 +148,25 @@ def load_model(source: str | Path, *, device: str = "auto", cache: Path | None =
     return Model.from_pretrained(source, device=device, cache=cache)
 
 
-def read_saved(file: Path) -> SavedModel:
-    """The description of a saved model, with encoders of the user's own loaded again from their files."""
-    document = json.loads(file.read_text(encoding="utf-8"))
-    if document.get("format_version") != 1:
-        raise ValueError(f"{file} has format version {document.get('format_version')}; this awase reads 1.")
-    saved = SavedModel.model_validate(document)
-    encoders = {
-        name: config.model_copy(
-            update={
-                "name": load_object(config.name)
-                if isinstance(config.name, str) and "::" in config.name
-                else config.name,
-                "pretrained": False,
-            }
-        )
-        for name, config in saved.spec.encoders.items()
-    }
-    return saved.model_copy(update={"spec": saved.spec.model_copy(update={"encoders": encoders})})
+def _classifier(folder: Path, saved: SavedModel, cache: Path) -> Classifier:
+    bare = without_weights(saved)
+    classifier = build_classifier(bare.stage, bare.spec, bare.derived)
+    own = classifier.state_dict()
+    parts = list(read_weights(folder, saved, cache))
+    # A run's stages may hold parts that its last model has no place for; what lies beside a model belongs to it.
+    used = [{k: v for k, v in part.items() if k in own} if saved.hashes else part for part in parts]
+    whole = {name: value for part in used for name, value in part.items()}
+    random = saved.hashes and not any(config.pretrained for config in saved.spec.encoders.values())
+    check_fit(whole, own, f"The weights of {folder} are", needed=() if random else own)
+    load_tensors(classifier, whole)
+    return classifier
 
 
-def find_folder(source: str | Path) -> Path:
-    """The local folder of a model: itself, or the Hub repository downloaded. Raises `FileNotFoundError`."""
-    folder = Path(source)
-    if folder.is_dir():
-        return folder
-    text = str(source)
-    if text.count("/") != 1 or text.startswith((".", "/")):
-        raise FileNotFoundError(f"There is no folder {text}.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        patterns = [MODEL_NAME, WEIGHTS_NAME, "README.md"]
-        return Path(snapshot_download(text, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise FileNotFoundError(
-            f"There is no folder {text}, and the Hub has no such model or cannot be reached ({type(error).__name__})."
-        ) from error
-
-
-def absolute(value: Any, folder: Path) -> Any:
-    """A path that exists below `folder` made absolute; anything else as it is."""
+def _cell(value: Any, is_text: bool) -> Any:
+    """A value of a dictionary as JSON has it; a path, or the name of a file, is made absolute."""
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        return value.tolist()
     if isinstance(value, Path):
-        return str(folder / value)
-    if isinstance(value, str) and 0 < len(value) < 1024 and "\n" not in value and (folder / value).is_file():
-        return str(folder / value)
-    return value
-
-
-def _weights(folder: Path, saved: SavedModel, cache: Path) -> Iterable[dict[str, torch.Tensor]]:
-    if not saved.hashes:
-        file = folder / WEIGHTS_NAME
-        if not file.is_file():
-            raise FileNotFoundError(f"{folder} holds no {WEIGHTS_NAME}.")
-        yield load_file(file)
-        return
-    store = StageStore(cache)
-    for address in saved.hashes:
-        stored = store.find(address)
-        if stored is None:
-            raise FileNotFoundError(
-                f"The stage {address} of {folder} is not in {store.root}; name the cache the run used with --cache, "
-                "or run the experiment again."
-            )
-        yield stored.tensors
+        return str(value.absolute())
+    is_name = isinstance(value, str) and not is_text and 0 < len(value) < 1024 and "\n" not in value
+    return str(Path(value).absolute()) if is_name and Path(value).is_file() else value

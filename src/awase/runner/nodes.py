@@ -3,7 +3,7 @@
 import logging
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class NodeRunner:
             result = self.stages[name]
             outputs = look(self.model(result), "val", self.setting)
             logits[result.stage.modalities[0]] = as_array(outputs.logits).astype("float64")
+            assert outputs.targets is not None, "an experiment's rows have labels"
             targets = as_array(outputs.targets)
         return DECISIONS[node.function](logits, targets, **node.options)
 
@@ -99,6 +100,8 @@ class NodeRunner:
             if stored is None:
                 stored = self._train(stage, model, trained, address)
             else:
+                own = trained_tensors(model.parts(), trained)
+                check_fit(stored.tensors, own, f"The weights in {store.folder(address)} are", needed=own)
                 log.info("stage %s of %s: re-used %s", stage.name, "+".join(stage.modalities), address)
         load_tensors(model, stored.tensors)
         tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
@@ -169,11 +172,15 @@ class NodeRunner:
         work = classification_work(model, stage, trained, setting)
         tensors = trained_tensors(model.parts(), trained)
         heads = frozenset(name for name in tensors if name.startswith(("heads.", "fusion.")))
+        checkpoint = read_checkpoint(path)
+        if checkpoint is not None:
+            kept = checkpoint.of("weights")
+            check_fit(kept, tensors, f"The checkpoint {path} is", needed=tensors)
         devices = [] if setting.device == "cpu" else [torch.device(setting.device)]
         try:
             with torch.random.fork_rng(devices=devices):
                 torch.manual_seed(int(address[:8], 16))
-                result = Loop(tensors, heads, stage.training, work, settings).run(read_checkpoint(path))
+                result = Loop(tensors, heads, stage.training, work, settings).run(checkpoint)
         finally:
             writer.close()
         return {
@@ -203,10 +210,25 @@ class NodeRunner:
 
 
 def load_tensors(model: Classifier, tensors: dict[str, Tensor]) -> None:
-    """Copies the tensors into the model; raises `RuntimeError` for one the model does not have."""
-    missing = model.load_state_dict(tensors, strict=False)
-    if missing.unexpected_keys:
-        raise RuntimeError(f"The model has no place for {', '.join(missing.unexpected_keys[:5])}.")
+    """Copies the tensors into the model; raises `ValueError` for one that the model does not have in that shape."""
+    check_fit(tensors, model.state_dict(), "The weights are")
+    model.load_state_dict(tensors, strict=False)
+
+
+def check_fit(
+    tensors: Mapping[str, Tensor], places: Mapping[str, Tensor], what: str, *, needed: Iterable[str] = ()
+) -> None:
+    """Raises `ValueError` where a tensor has no place of its name and shape, or a needed one is not there."""
+    odd = [name for name, value in tensors.items() if name not in places or places[name].shape != value.shape]
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        raise ValueError(
+            f"{what} of another model: this one has no place of that shape for {', '.join(odd[:3])}{more}."
+        )
+    absent = sorted(set(needed) - set(tensors))
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise ValueError(f"{what} of another model: {', '.join(absent[:3])}{more} are not among them.")
 
 
 def enable_checkpointing(model: Classifier) -> None:

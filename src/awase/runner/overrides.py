@@ -7,12 +7,16 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from awase.config import Experiment
+from awase.data import inferred
+from awase.encoders import default_encoder
 
 
 def apply_overrides(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     """The experiment with every `path.to.field=value` applied in order.
 
-    Raises `ValueError` for an assignment without `=`, an unknown field (listing the valid ones) or a bad value.
+    `encoders.MODALITY...` begins from the modality's default encoder where the experiment names none, and
+    `unimodal_overrides.MODALITY...` from no changes. Raises `ValueError` for an assignment without `=`, an unknown
+    field or modality (listing the valid ones) or a bad value.
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
@@ -20,14 +24,27 @@ def apply_overrides(experiment: Experiment, assignments: Sequence[str]) -> Exper
             raise ValueError(
                 f"{assignment!r} is no assignment; write path.to.field=value, for example joint.epochs=30."
             )
-        experiment = _assigned(experiment, path, text)
+        experiment = _assigned(_with_defaults(experiment, path), path, text)
     return experiment
 
 
+def _with_defaults(experiment: Experiment, path: str) -> Experiment:
+    """The experiment with the entry of a modality written out that it has only by default."""
+    field, _, rest = path.partition(".")
+    modality, dot, _ = rest.partition(".")
+    if field not in ("encoders", "unimodal_overrides") or not dot or modality in getattr(experiment, field):
+        return experiment
+    inputs = experiment.data.inputs or inferred(experiment.data).inputs
+    if modality not in inputs:
+        raise ValueError(f"{path}: there is no modality {modality!r}; valid names: {', '.join(inputs)}.")
+    entry: Any = default_encoder(inputs[modality].kind) if field == "encoders" else {}
+    return experiment.model_copy(update={field: {**getattr(experiment, field), modality: entry}})
+
+
 def _assigned(experiment: Experiment, path: str, text: str) -> Experiment:
-    """The value is what its JSON says, or the text itself where only that fits (a label called `7`)."""
+    """The value is what its JSON says, the text itself (a label called `7`), or a list of it (`a,b`): what fits."""
     problem = ""
-    for value in (_parse(text), text):
+    for value in (_parse(text), text, text.split(",")):
         try:
             changed: Experiment = _replaced(experiment, path.split("."), value, path)
             return changed

@@ -4,6 +4,7 @@ from awase.config import Experiment, Node, Runtime, StageConfig
 from awase.distributed import ALONE
 from awase.methods import build_method
 from awase.runner.build import build_classifier
+from awase.runner.check import check_request
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting, open_setting
 from awase.training.parts import freeze_except, match_parts
@@ -13,6 +14,7 @@ def describe_plan(experiment: Experiment, runtime: Runtime) -> str:
     """One line per method, candidate and stage: what it trains, with how many parameters, for how long."""
     fold = experiment.folds[0] if experiment.folds else None
     setting = open_setting(experiment, runtime, experiment.seeds[0], fold, ALONE)
+    check_request(setting)
     lines = [
         f"{experiment.name}: {len(experiment.methods)} methods, seeds {list(experiment.seeds)}, folds "
         f"{list(experiment.folds) or 'none'}, {len(setting.dataset.classes)} classes, "

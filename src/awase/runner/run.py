@@ -17,11 +17,12 @@ from awase.files import write_text
 from awase.methods import build_method
 from awase.records import Record, StageRecord, write_record
 from awase.runner import provenance
+from awase.runner.check import check_request
 from awase.runner.final import Final, probe_stage, score_run
 from awase.runner.folder import claim, locked, run_folder
 from awase.runner.nodes import NodeRunner, StageResult
-from awase.runner.loaded import MODEL_NAME
 from awase.runner.overrides import changed_settings
+from awase.runner.saved import MODEL_NAME
 from awase.runner.setting import Setting, open_setting
 from awase.runner.spec import SavedModel
 from awase.runner.tracking import Tracker
@@ -53,11 +54,10 @@ def run_experiment(experiment: Experiment, runtime: Runtime, out: Path) -> list[
     records = []
     with joined_world(backend) as world:
         for fold in experiment.folds or (None,):
-            setting = None
+            setting = open_setting(experiment, runtime, experiment.seeds[0], fold, world)
+            check_request(setting)
             for seed in experiment.seeds:
-                setting = (
-                    open_setting(experiment, runtime, seed, fold, world) if setting is None else setting.with_seed(seed)
-                )
+                setting = setting.with_seed(seed)
                 records += [run_method(setting, method, out) for method in experiment.methods]
     return records
 

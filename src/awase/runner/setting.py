@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput, TrainConfig
+from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput
 from awase.data import Dataset, inferred, open_dataset
 from awase.distributed import World
 from awase.encoders import build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
+from awase.methods.context import changed
 from awase.runner.spec import ModelSpec, model_spec
 from awase.training.identity import Surroundings
 from awase.training.store import StageStore
@@ -41,7 +42,7 @@ class Setting:
     @property
     def spec(self) -> ModelSpec:
         """How models of this setting are built."""
-        return model_spec(self.dataset, self.encoders, self.seed)
+        return model_spec(self.dataset, self.encoders, self.seed, self.runtime.allow_pickle)
 
     @property
     def multi_label(self) -> bool:
@@ -56,7 +57,11 @@ class Setting:
         """Each modality's encoder as configured, built anew."""
         return {
             name: build_encoder(
-                config, kind=self.dataset.inputs[name].kind, input_shape=self.dataset.input_shape(name), seed=self.seed
+                config,
+                kind=self.dataset.inputs[name].kind,
+                input_shape=self.dataset.input_shape(name),
+                seed=self.seed,
+                allow_pickle=self.runtime.allow_pickle,
             )
             for name, config in self.encoders.items()
         }
@@ -65,10 +70,7 @@ class Setting:
         """What a method is told about the experiment."""
         base = self.experiment.unimodal
         changes = self.experiment.unimodal_overrides
-        unimodal = {
-            name: TrainConfig.model_validate(base.model_dump() | changes.get(name, {}))
-            for name in self.dataset.modalities
-        }
+        unimodal = {name: changed(base, changes.get(name)) for name in self.dataset.modalities}
         return MethodContext(self.dataset.modalities, unimodal, self.experiment.joint)
 
     def surroundings(self) -> Surroundings:
@@ -92,25 +94,27 @@ class Setting:
 def open_setting(experiment: Experiment, runtime: Runtime, seed: int, fold: int | None, world: World) -> Setting:
     """The setting of one seed and fold, with its data opened (decoded on the first call).
 
-    Raises `ValueError` for an encoder of a modality the data does not have.
+    Raises `ValueError` for an encoder or training of a modality the data does not have, and for an unknown device.
     """
+    device = resolve_device(runtime.device)
     data = inferred(experiment.data if fold is None else experiment.data.model_copy(update={"fold": fold}))
+    for what, given in (("an encoder", experiment.encoders), ("training", experiment.unimodal_overrides)):
+        unknown = sorted(set(given) - set(data.inputs))
+        if unknown:
+            raise ValueError(
+                f"There is {what} for {', '.join(unknown)}, which the data does not have; its modalities are: "
+                f"{', '.join(data.inputs)}."
+            )
     dataset = open_dataset(
         data,
         cache=runtime.cache,
         cache_gib=runtime.cache_gib,
         tokenizers=build_tokenizers(data, experiment.encoders),
     )
-    unknown = sorted(set(experiment.encoders) - set(dataset.modalities))
-    if unknown:
-        raise ValueError(
-            f"There is an encoder for {', '.join(unknown)}, which the data does not have; its modalities are: "
-            f"{', '.join(dataset.modalities)}."
-        )
     encoders = {
         name: experiment.encoders.get(name) or default_encoder(dataset.inputs[name].kind) for name in dataset.modalities
     }
-    return Setting(experiment, runtime, dataset, encoders, seed, fold, resolve_device(runtime.device), world)
+    return Setting(experiment, runtime, dataset, encoders, seed, fold, device, world)
 
 
 def build_tokenizers(data: DataConfig, encoders: Mapping[str, EncoderConfig]) -> dict[str, Tokenizer]:

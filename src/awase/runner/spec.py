@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from awase.config import EncoderConfig, Frozen, Input, StageConfig
 from awase.data import Dataset
 
@@ -19,6 +21,8 @@ class ModelSpec(Frozen):
     num_samples: dict[str, int | None]
     """Length of the waveforms of an audio modality."""
     encoders: dict[str, EncoderConfig]
+    allow_pickle: bool = Field(False, exclude=True)
+    """Whether pretrained weights may be read from a pickle; never written down."""
 
     @property
     def multi_label(self) -> bool:
@@ -40,7 +44,9 @@ class SavedModel(Frozen):
     """Facts for the model card."""
 
 
-def model_spec(dataset: Dataset, encoders: Mapping[str, EncoderConfig], seed: int) -> ModelSpec:
+def model_spec(
+    dataset: Dataset, encoders: Mapping[str, EncoderConfig], seed: int, allow_pickle: bool = False
+) -> ModelSpec:
     """The specification of models on this data set."""
     return ModelSpec(
         seed=seed,
@@ -50,4 +56,5 @@ def model_spec(dataset: Dataset, encoders: Mapping[str, EncoderConfig], seed: in
         shapes={name: dataset.input_shape(name) for name in dataset.modalities},
         num_samples={name: getattr(dataset.columns[name], "num_samples", None) for name in dataset.modalities},
         encoders=dict(encoders),
+        allow_pickle=allow_pickle,
     )

@@ -19,7 +19,7 @@ class Tracker:
         self._lines: IO[str] = (folder / "metrics.jsonl").open("w", encoding="utf-8")
         for old in (folder / "tensorboard").glob("events.*"):
             old.unlink()
-        self._board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def on_epoch(self, stage_hash: str, stage: StageConfig, epoch: Epoch) -> None:
         """Takes one point of a curve."""
@@ -27,9 +27,9 @@ class Tracker:
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
         for name in ("train_loss", "val_loss", "val_metric", "learning_rate"):
-            self._board.add_scalar(f"{stage.name}/{name}", getattr(epoch, name), epoch.epoch)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(f"{stage.name}/{name}", getattr(epoch, name), epoch.epoch)
 
     def close(self) -> None:
         """Ends both files."""
         self._lines.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()

@@ -61,12 +61,18 @@ class Predictions:
         return self.take([row for row, name in enumerate(self.splits) if name == split])
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Writes `predictions` to `path` under a temporary name and renames it; a reader never sees half a file."""
+def write_predictions(path: Path, predictions: Predictions, classes: Sequence[str] = ()) -> None:
+    """Writes `predictions` to `path` under a temporary name and renames it; a reader never sees half a file.
+
+    With the names of the `classes`, a column `label` holds the name of the predicted class, or a list of names.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        pq.write_table(_to_table(predictions), temporary)
+        table = _to_table(predictions)
+        if classes:
+            table = table.append_column("label", pa.array(_names(predictions.predicted, classes)))
+        pq.write_table(table, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -157,6 +163,12 @@ def _from_table(table: pa.Table) -> Predictions:
         {name.removeprefix(_LOGITS): _matrix(table[name], width) for name in modalities},
         tuple(table["group"].to_pylist()) if "group" in table.column_names else None,
     )
+
+
+def _names(predicted: Shaped[np.ndarray, "samples *classes"], classes: Sequence[str]) -> list[str] | list[list[str]]:
+    if predicted.ndim == 1:
+        return [classes[index] for index in predicted.tolist()]
+    return [[name for name, flag in zip(classes, row, strict=True) if flag] for row in predicted.tolist()]
 
 
 def _labels(values: Shaped[np.ndarray, "samples *classes"]) -> pa.Array:

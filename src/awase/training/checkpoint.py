@@ -23,6 +23,11 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
+    def of(self, kind: str) -> dict[str, Tensor]:
+        """The tensors named `kind|name`, by name."""
+        start = f"{kind}|"
+        return {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
+
 
 class CheckpointWriter:
     """Writes checkpoints to one file in a background thread; the caller waits only while its tensors are copied."""
@@ -70,9 +75,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint in `path`, or None where there is none."""
+    """The checkpoint in `path`, or None where there is none; raises `ValueError` for a file that is no checkpoint."""
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Checkpoint(tensors, json.loads(file.metadata()["facts"]))
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Checkpoint(tensors, json.loads((file.metadata() or {})["facts"]))
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged or no checkpoint; remove it to train the stage from its beginning."
+        ) from error

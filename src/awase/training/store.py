@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -45,7 +46,10 @@ class StageStore:
         return FileLock(self.root / f"{stage_hash}.lock")
 
     def find(self, stage_hash: str) -> StoredStage | None:
-        """The finished stage of that hash, or None. Raises `ValueError` for another format version."""
+        """The finished stage of that hash, or None.
+
+        Raises `ValueError` for another format version, another stage in its place, and weights that cannot be read.
+        """
         description = self.folder(stage_hash) / "stage.json"
         if not description.is_file():
             return None
@@ -55,8 +59,13 @@ class StageStore:
                 f"{description} has format version {facts['format_version']}, this awase reads {FORMAT_VERSION}; "
                 "remove the folder to train the stage again."
             )
+        if facts["hash"] != stage_hash:
+            raise ValueError(f"{description} describes another stage; remove the folder to train this one again.")
         weights = self.folder(stage_hash) / "model.safetensors"
-        return StoredStage(stage_hash, load_file(weights) if weights.is_file() else {}, facts)
+        try:
+            return StoredStage(stage_hash, load_file(weights) if weights.is_file() else {}, facts)
+        except SafetensorError as error:
+            raise ValueError(f"{weights} is damaged ({error}); remove the folder to train the stage again.") from error
 
     def publish(self, stage_hash: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> StoredStage:
         """Writes a finished stage; `stage.json` comes last, so that its presence means the stage is whole."""
