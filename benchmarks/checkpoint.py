@@ -107,7 +107,9 @@ def main() -> None:
         return
     print(machine)
     for entry in entries:
-        print(f"{entry['name']}: {entry['ours']:.1f} {entry['unit']}, target {entry['target']}, holds: {entry['holds']}")
+        print(
+            f"{entry['name']}: {entry['ours']:.1f} {entry['unit']}, target {entry['target']}, holds: {entry['holds']}"
+        )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,9 @@ def imports(file: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{file} uses a relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "awase" else {node.module}
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "awase" else {node.module}
+            )
     return found
 
 
