@@ -19,6 +19,14 @@ def test_a_file_appears_whole(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    write_text(tmp_path / "x", "old")
+    with (tmp_path / "x").open() as reader:
+        write_text(tmp_path / "x", "new")
+        assert reader.read() == "old"
+    assert (tmp_path / "x").read_text() == "new"
+
+
 def test_text_is_utf_8_whatever_its_script(tmp_path):
     write_text(tmp_path / "x", "合わせ\n")
     assert (tmp_path / "x").read_bytes() == "合わせ\n".encode()
