@@ -18,7 +18,6 @@ from awase.config import (
 )
 from awase.runner.overrides import apply_overrides, changed_settings
 
-
 SMALL = EncoderConfig(name="small_cnn", options={"width": 8})
 
 
