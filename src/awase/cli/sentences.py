@@ -1,16 +1,16 @@
 """Errors as single sentences for standard error."""
 
 import sys
-from typing import cast
+from typing import Any, cast
 
 import typer
 
 # Typer brings its own copy of click or uses the installed one, by version: this is the common class of usage errors.
-UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 
-def usage_sentence(error: typer.BadParameter) -> str:
-    """What was wrong with the arguments, and where the right ones are described."""
+def usage_sentence(error: Any) -> str:
+    """What was wrong with the arguments (a `UsageError`), and where the right ones are described."""
     where = "awase" if error.ctx is None else error.ctx.command_path
     return f"{_ended(error.format_message())} See `{where} --help`."
 

@@ -1,6 +1,7 @@
 """Whether an experiment can run at all, found out before anything is trained or written."""
 
 from collections.abc import Iterator
+from pickle import UnpicklingError
 
 import numpy as np
 
@@ -25,10 +26,18 @@ def check_request(setting: Setting) -> None:
     for stage in _stages(setting.experiment, setting):
         shape = stage.model_dump_json(include={"modalities", "fusion", "adapters", "train"})
         if shape not in seen:
-            model = build_classifier(stage, setting.spec, {})
-            if stage.train:
-                match_parts(stage.train, model.parts())
+            _check_stage(stage, setting)
         seen.add(shape)
+
+
+def _check_stage(stage: StageConfig, setting: Setting) -> None:
+    try:
+        model = build_classifier(stage, setting.spec, {})
+    except (RuntimeError, UnpicklingError) as error:
+        # Weights that do not fit, or a pickle of more than tensors: torch's own errors.
+        raise ValueError(f"The model of stage {stage.name!r} cannot be built: {error}") from error
+    if stage.train:
+        match_parts(stage.train, model.parts())
 
 
 def check_selection(selection: SelectionConfig, dataset: Dataset) -> None:

@@ -119,7 +119,7 @@ def probe_stage(runner: NodeRunner, result: StageResult) -> dict[str, float]:
 
 
 def _probe_key(model: Classifier, name: str, setting: Setting) -> str:
-    state = {key: value for key, value in model.encoders[name].state_dict().items()}
+    state = dict(model.encoders[name].state_dict())
     document: dict[str, Any] = {
         "weights": tensors_digest(state),
         "data": setting.dataset.fingerprint,

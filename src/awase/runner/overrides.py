@@ -10,6 +10,9 @@ from awase.config import Experiment
 from awase.data import inferred
 from awase.encoders import default_encoder
 
+FREE = ("settings", "options")
+"""Fields whose entries are known only to what they are given to, which checks them."""
+
 
 def apply_overrides(experiment: Experiment, assignments: Sequence[str]) -> Experiment:
     """The experiment with every `path.to.field=value` applied in order.
@@ -77,6 +80,8 @@ def _replaced_field(model: BaseModel, key: str, rest: list[str], new: Any, path:
     if key not in fields:
         raise ValueError(f"{path}: there is no field {key!r}; valid names: {', '.join(fields)}.")
     current = {name: getattr(model, name) for name in fields}
+    if key in FREE and len(rest) > 1:
+        current[key] = {rest[0]: {}, **current[key]}
     return type(model).model_validate({**current, key: _replaced(current[key], rest, new, path)})
 
 

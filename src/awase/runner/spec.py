@@ -40,7 +40,7 @@ class SavedModel(Frozen):
     threshold: float
     hashes: tuple[str, ...] = ()
     """The stages whose tensors make the model, in the order in which they are loaded; empty: beside this file."""
-    card: dict[str, Any] = {}
+    card: dict[str, Any] = Field(default_factory=dict)
     """Facts for the model card."""
 
 

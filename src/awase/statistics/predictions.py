@@ -1,6 +1,5 @@
 """`predictions.parquet`: what a run said about every sample, by id, so that later comparisons can be paired."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Shaped
+
+from awase.files import whole_file
 
 PREDICTIONS_NAME = "predictions.parquet"
 FORMAT_VERSION = 1
@@ -62,20 +63,15 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions, classes: Sequence[str] = ()) -> None:
-    """Writes `predictions` to `path` under a temporary name and renames it; a reader never sees half a file.
+    """Writes `predictions` to `path`, whole or not at all.
 
     With the names of the `classes`, a column `label` holds the name of the predicted class, or a list of names.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        table = _to_table(predictions)
-        if classes:
-            table = table.append_column("label", pa.array(_names(predictions.predicted, classes)))
+    table = _to_table(predictions)
+    if classes:
+        table = table.append_column("label", pa.array(_names(predictions.predicted, classes)))
+    with whole_file(path) as temporary:
         pq.write_table(table, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_predictions(path: Path) -> Predictions:
