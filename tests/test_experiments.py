@@ -8,7 +8,7 @@ from awase.methods import MethodContext, build_method
 
 
 def test_number_of_experiments():
-    assert len(EXPERIMENTS) == 5
+    assert len(EXPERIMENTS) == 6
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))

@@ -24,7 +24,7 @@ class Frozen(BaseModel):
 
 
 class Crop(Frozen):
-    """Pad image, frames or flow by `padding` pixels and cut at a random place, the same place for all frames."""
+    """Move image, frames or flow by up to `padding` pixels, all frames alike; edge pixels are repeated."""
 
     name: Literal["crop"] = "crop"
     padding: int = Field(4, ge=0)

@@ -47,7 +47,7 @@ def apply(
     """The transformed sample, a new array or the same; the kind must be one that `ALLOWED` lists for the transform."""
     match transform:
         case Crop():
-            return crop(value, generator, transform.padding, fill=0.0)
+            return crop(value, generator, transform.padding)
         case Flip():
             return flip(value, context) if generator.random() < transform.probability else value
         case TimeShift():
@@ -67,20 +67,16 @@ def apply(
             assert_never(transform)
 
 
-def crop(value: np.ndarray, generator: np.random.Generator, padding: int, fill: float) -> np.ndarray:
-    """(..., height, width, channels) moved by up to `padding` pixels; `fill` (black, or no motion) comes in."""
+def crop(value: np.ndarray, generator: np.random.Generator, padding: int) -> np.ndarray:
+    """(..., height, width, channels) moved by up to `padding` pixels; the pixels at the edge are repeated.
+
+    Black margins would be the strongest edges of the picture; with them a network of spoken letters learnt nothing
+    for half of its training.
+    """
     down, right = generator.integers(-padding, padding + 1, size=2).tolist()
-    moved = np.full_like(value, fill)
-    to_rows, from_rows = _overlap(down, value.shape[-3])
-    to_columns, from_columns = _overlap(right, value.shape[-2])
-    moved[..., to_rows, to_columns, :] = value[..., from_rows, from_columns, :]
-    return moved
-
-
-def _overlap(offset: int, size: int) -> tuple[slice, slice]:
-    """Where the part that stays inside goes to, and where it comes from."""
-    offset = max(-size, min(size, offset))
-    return slice(max(0, offset), size + min(0, offset)), slice(max(0, -offset), size - max(0, offset))
+    rows = np.clip(np.arange(value.shape[-3]) - down, 0, value.shape[-3] - 1)
+    columns = np.clip(np.arange(value.shape[-2]) - right, 0, value.shape[-2] - 1)
+    return np.ascontiguousarray(value[..., rows, :, :][..., columns, :])
 
 
 def flip(value: np.ndarray, context: Context) -> np.ndarray:

@@ -72,11 +72,14 @@ class _SmallCnn(nn.Module):
     channels last, which convolutions on a CPU run through 1.5 times faster.
     """
 
-    def __init__(self, kind: str, layers: list[nn.Module], join: nn.Module | None, dim: int, dropout: float) -> None:
+    def __init__(
+        self, kind: str, layers: tuple[nn.Sequential, list[nn.Module]], join: nn.Module | None, dim: int, dropout: float
+    ) -> None:
         super().__init__()
         self.kind = kind
-        self.stem_layers = layers[0]
-        self.blocks = nn.ModuleList(layers[1:])
+        stem, blocks = layers
+        self.stem_layers = stem
+        self.blocks = nn.ModuleList(blocks)
         self.join = join
         self.dropout = nn.Dropout(dropout)
         self.dim = dim
@@ -85,8 +88,11 @@ class _SmallCnn(nn.Module):
 
     def stem(self, inputs: Tensor) -> Tensor:
         if self.kind in _MOVING:
-            clips = inputs.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)
-            hidden: Tensor = self.stem_layers(clips)
+            # A clip of one channel is in both memory formats; pooling is three times faster in this one.
+            hidden: Tensor = self.stem_layers[0](inputs.transpose(1, 2))
+            hidden = hidden.contiguous(memory_format=torch.channels_last_3d)
+            for layer in self.stem_layers[1:]:
+                hidden = layer(hidden)
             return hidden.transpose(1, 2)  # (batch, time, channels, height, width)
         still: Tensor = self.stem_layers(inputs.contiguous(memory_format=torch.channels_last))
         return still
@@ -130,14 +136,14 @@ def small_cnn(
     most = (4, 2) if request.kind == "audio" else (4, 4)  # a spectrogram keeps more of its time
     stem, pool, first, second = zip(*(_strides(side, m) for side, m in zip(sides, most, strict=True)), strict=True)
     places, steps = _places_and_steps(request, [_halvings(side, m) for side, m in zip(sides, most, strict=True)])
-    layers = [
-        _stem(channels, width, (stem, pool), moving),
+    first_layers = _stem(channels, width, (stem, pool), moving)
+    blocks = [
         _Residual(width, 2 * width, first),
         _Residual(2 * width, 4 * width, second),
         _Steps(4 * width * places, dim, dropout),
     ]
     join = _Join(steps, dim) if temporal == "aligned" else None
-    return BlockEncoder(_SmallCnn(request.kind, layers, join, dim, dropout))
+    return BlockEncoder(_SmallCnn(request.kind, (first_layers, blocks), join, dim, dropout))
 
 
 def _places_and_steps(request: Request, halvings: list[int]) -> tuple[int, int]:
@@ -169,7 +175,7 @@ def _halved(side: int, times: int) -> int:
     return side
 
 
-def _stem(channels: int, width: int, strides: tuple[tuple[int, int], tuple[int, int]], moving: bool) -> nn.Module:
+def _stem(channels: int, width: int, strides: tuple[tuple[int, int], tuple[int, int]], moving: bool) -> nn.Sequential:
     # Pooling comes before the batch norm, which then has a quarter of the work.
     stride, pool = strides
     if moving:

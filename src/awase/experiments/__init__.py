@@ -3,12 +3,20 @@
 from collections.abc import Callable
 
 from awase.config import Experiment
-from awase.experiments.builtin import demo, digits, scenes_redundant, scenes_synergy, scenes_unique
+from awase.experiments.builtin import (
+    demo,
+    digits,
+    digits_speakers,
+    scenes_redundant,
+    scenes_synergy,
+    scenes_unique,
+)
 from awase.experiments.table import table
 
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "demo": demo,
     "digits": digits,
+    "digits.speakers": digits_speakers,
     "scenes.redundant": scenes_redundant,
     "scenes.synergy": scenes_synergy,
     "scenes.unique": scenes_unique,
