@@ -7,7 +7,9 @@ gradient. Adapters (rank 8, random `B`) and peft: the input requires none, as in
 encoder without gradients and a head that learns. The contestants take turns; a ratio is the median of the ratios within
 a turn, of processor time on a CPU, so that other programs on the machine disturb little.
 
-Width 384, 6 heads, 128 tokens, batch 8; `--full` has the size of ViT-B, width 768, 12 heads, 197 tokens, batch 4.
+Width 384, 6 heads, 128 tokens, batch 8; `--full` has the size of ViT-B, width 768, 12 heads, 197 tokens, batch 4. The
+adapters' own arithmetic is 4.7 % of the linears' at width 384 and 2.4 % at 768, so the narrow size cannot meet a bound
+that the wide one can.
 """
 
 import argparse

@@ -3,13 +3,13 @@
     forward    y = x W' + b + s (x A') B'
     backward   g = s dy B,  dx = dy W + g A,  dA = g' x,  dB = s dy' (x A')
 
-The skinny products are bound by memory, not by arithmetic. So on a CPU the bias rides along in the adapter's product
-(a column of ones), which is written where the base product would first have copied the bias, and what is read twice is
-read in pieces that stay in the cache. In both orders the base product is the very call `F.linear` makes; with B = 0 the
-output equals the base layer's bit for bit.
+The skinny products are bound by memory, not by arithmetic, so what counts is how often large tensors are passed over.
+`dx` begins as `g A` and the base product is added by the multiplication itself. On a CPU `F.linear` first copies the
+bias into its output and then adds the product in the same way; there the bias rides along in the adapter's product (a
+column of ones), which takes the copy's place. In every order the base product is the one `F.linear` computes: with
+B = 0 the output equals the base layer's bit for bit.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,9 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-
-CACHE_ELEMENTS = 1 << 18
-"""About one MiB of float32 per thread: what the second-level cache of a core holds."""
 
 
 def frozen_linear(
@@ -65,14 +62,15 @@ class _FrozenLinear(torch.autograd.Function):
         x, weight, a, b, hidden = ctx.saved_tensors
         needs_x, _, _, needs_a, needs_b, _ = ctx.needs_input_grad
         rows = dy.reshape(-1, weight.shape[0])
-        g, db = _rank_gradients(rows, b.to(dy.dtype) * ctx.scale, hidden, needs_b)
-        dx = da = None
-        if needs_x:
-            dx = torch.mm(g, a.to(dy.dtype)).addmm_(rows, weight).view(x.shape)
-        if needs_a:
-            da = torch.mm(g.t(), x.reshape(-1, x.shape[-1])).to(a.dtype)
-        if db is not None:
-            db = db.to(b.dtype) * ctx.scale
+        dx = da = db = None
+        with torch.autocast(dy.device.type, enabled=False):
+            g = torch.mm(rows, b.to(dy.dtype) * ctx.scale)
+            if needs_x:
+                dx = torch.mm(g, a.to(dy.dtype)).addmm_(rows, weight).view(x.shape)
+            if needs_a:
+                da = torch.mm(g.t(), x.reshape(-1, x.shape[-1])).to(a.dtype)
+            if needs_b:
+                db = torch.mm(hidden.t(), rows).t().to(b.dtype) * ctx.scale
         return dx, None, None, da, db, None
 
 
@@ -83,38 +81,16 @@ def _writes_bias_first(x: Tensor) -> bool:
 
 def _bias_in_product(x: Tensor, weight: Tensor, bias: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     rows, rank = x.view(-1, x.shape[-1]), a.shape[0]
-    hidden = x.new_empty(rank + 1, rows.shape[0])  # x A' and a row of ones for the bias
-    for part in _pieces(rows):
-        torch.mm(a, rows[part].t(), out=hidden[:rank, part])
-    hidden[rank] = 1
-    output = torch.mm(hidden.t(), torch.cat([b, bias[:, None]], dim=1).t())
+    hidden = x.new_empty(rows.shape[0], rank + 1)  # x A' and a column of ones for the bias
+    torch.mm(rows, a.t(), out=hidden[:, :rank])
+    hidden[:, rank] = 1
+    output = torch.mm(hidden, torch.cat([b, bias[:, None]], dim=1).t())
     output.addmm_(rows, weight.t())
-    return output.view(*x.shape[:-1], weight.shape[0]), hidden[:rank].t()
+    return output.view(*x.shape[:-1], weight.shape[0]), hidden[:, :rank]
 
 
 def _base_then_product(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    output = F.linear(x, weight, bias)
+    output = F.linear(x, weight, bias).contiguous()
     hidden = torch.mm(x.reshape(-1, x.shape[-1]), a.t())
     output.view(-1, weight.shape[0]).addmm_(hidden, b.t())
     return output, hidden
-
-
-def _rank_gradients(dy: Tensor, b: Tensor, hidden: Tensor, needs_b: bool) -> tuple[Tensor, Tensor | None]:
-    """`dy B` and `dy' hidden`: each piece of `dy` is read once from memory for both."""
-    g = dy.new_empty(b.shape[1], dy.shape[0])
-    db = dy.new_zeros(b.shape[1], b.shape[0]) if needs_b else None
-    for part in _pieces(dy):
-        torch.mm(b.t(), dy[part].t(), out=g[:, part])
-        if db is not None:
-            db.addmm_(hidden[part].t(), dy[part])
-    return g.t(), None if db is None else db.t()
-
-
-def _pieces(rows: Tensor) -> Iterator[slice]:
-    """Slices of rows of about the size of the cache on a CPU; everything at once elsewhere."""
-    count, width = rows.shape
-    step = max(64, CACHE_ELEMENTS * torch.get_num_threads() // max(width, 1))
-    if rows.device.type != "cpu":
-        step = max(count, 1)
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))

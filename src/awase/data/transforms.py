@@ -79,6 +79,12 @@ def crop(value: np.ndarray, generator: np.random.Generator, padding: int) -> np.
     return np.ascontiguousarray(value[..., rows, :, :][..., columns, :])
 
 
+def _overlap(offset: int, size: int) -> tuple[slice, slice]:
+    """Where the part that stays inside goes to, and where it comes from."""
+    offset = max(-size, min(size, offset))
+    return slice(max(0, offset), size + min(0, offset)), slice(max(0, -offset), size - max(0, offset))
+
+
 def flip(value: np.ndarray, context: Context) -> np.ndarray:
     """Left and right exchanged; of optical flow, also the sign of the horizontal component."""
     mirrored = value[..., ::-1, :]
