@@ -17,7 +17,7 @@ from awase.vocabulary import check_modality
 class Frozen(BaseModel):
     """A configuration object: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 # ---- transforms ------------------------------------------------------------------------------------------------------

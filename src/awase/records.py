@@ -13,7 +13,8 @@ RECORD_NAME = "record.json"
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A number that is none is written as the text "NaN", which JSON has and which is read back as it was.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Metric(_Entry):

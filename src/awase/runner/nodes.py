@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from awase.config import DeriveConfig, Node, StageConfig
+from awase.evaluation import Outputs
 from awase.evaluation.classification import as_array
 from awase.models import Classifier
 from awase.records import Epoch
@@ -73,13 +76,11 @@ class NodeRunner:
     def _decide(self, node: DeriveConfig) -> dict[str, Any]:
         if node.function not in DECISIONS:
             raise ValueError(f"There is no decision {node.function!r}; valid names: {', '.join(sorted(DECISIONS))}.")
-        logits, targets = {}, None
+        outputs = {}
         for name in node.stages:
             result = self.stages[name]
-            outputs = look(self.model(result), "val", self.setting)
-            logits[result.stage.modalities[0]] = as_array(outputs.logits).astype("float64")
-            assert outputs.targets is not None, "an experiment's rows have labels"
-            targets = as_array(outputs.targets)
+            outputs[result.stage.modalities[0]] = look(self.model(result), "val", self.setting)
+        logits, targets = aligned(outputs)
         return DECISIONS[node.function](logits, targets, **node.options)
 
     # ---- stages --------------------------------------------------------------------------------------------------
@@ -207,6 +208,18 @@ class NodeRunner:
             after = validation_metrics(now.to(self.setting.device), self.setting)
             guards[name] = {"before": earlier.facts["val"][metric], "after": after[metric]}
         return guards
+
+
+def aligned(outputs: Mapping[str, Outputs]) -> tuple[dict[str, NDArray[np.float64]], NDArray[Any]]:
+    """Logits per name, and targets, of the samples that all of the outputs have, in one order."""
+    common = set.intersection(*(set(part.ids) for part in outputs.values()))
+    logits, targets = {}, np.empty(0)
+    for name, part in outputs.items():
+        rows = [row for row in np.argsort(part.ids, kind="stable") if part.ids[row] in common]
+        assert part.targets is not None, "an experiment's rows have labels"
+        logits[name] = as_array(part.logits).astype(np.float64)[rows]
+        targets = as_array(part.targets)[rows]
+    return logits, targets
 
 
 def load_tensors(model: Classifier, tensors: dict[str, Tensor]) -> None:

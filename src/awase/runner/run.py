@@ -53,6 +53,8 @@ def run_experiment(experiment: Experiment, runtime: Runtime, out: Path) -> list[
     backend = "nccl" if runtime.device.startswith("cuda") else "gloo"
     records = []
     with joined_world(backend) as world:
+        if world.size > 1:
+            raise ValueError("`awase run` trains on one process; start it without torchrun.")
         for fold in experiment.folds or (None,):
             setting = open_setting(experiment, runtime, experiment.seeds[0], fold, world)
             check_request(setting)
