@@ -78,6 +78,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _outputs(batch: Batch, output: ClassifierOutput, features: bool) -> Outputs:
+    nowhere = torch.zeros(len(batch), dtype=torch.bool)
+    absent = {name: nowhere for name in output.encoded if name not in batch.present}
     return Outputs(
         batch.ids,
         batch.index.cpu(),
@@ -85,7 +87,7 @@ def _outputs(batch: Batch, output: ClassifierOutput, features: bool) -> Outputs:
         _cpu(output.logits),
         {name: _cpu(value) for name, value in output.modality_logits.items()},
         {name: _cpu(value.pooled) for name, value in output.encoded.items()} if features else {},
-        {name: value.cpu() for name, value in batch.present.items()},
+        {name: value.cpu() for name, value in batch.present.items()} | absent,
         0,
     )
 
