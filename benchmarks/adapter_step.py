@@ -8,8 +8,7 @@ encoder without gradients and a head that learns. The contestants take turns; a 
 a turn, of processor time on a CPU, so that other programs on the machine disturb little.
 
 Width 384, 6 heads, 128 tokens, batch 8; `--full` has the size of ViT-B, width 768, 12 heads, 197 tokens, batch 4. The
-adapters' own arithmetic is 4.7 % of the linears' at width 384 and 2.4 % at 768, so the narrow size cannot meet a bound
-that the wide one can.
+adapters' own arithmetic is 4.7 % of the linears' at width 384 and 2.4 % at 768, so the narrow size is the harder one.
 """
 
 import argparse
