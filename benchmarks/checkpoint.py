@@ -107,8 +107,9 @@ def main() -> None:
         return
     print(machine)
     for entry in entries:
+        ratio = "" if entry["ratio"] is None else f", ratio {entry['ratio']:.3f}"
         print(
-            f"{entry['name']}: {entry['ours']:.1f} {entry['unit']}, target {entry['target']}, holds: {entry['holds']}"
+            f"{entry['name']}: {entry['ours']:.1f} {entry['unit']}{ratio}, target {entry['target']}: {entry['holds']}"
         )
 
 

@@ -6,18 +6,21 @@ from awase.data.datasets.digits import default_inputs
 from awase.experiments.comparison import natural_baselines
 
 SCENES_TRAINING = TrainConfig(epochs=10, batch_size=32, learning_rate=2e-3)
-LONGER = SCENES_TRAINING.model_copy(update={"epochs": 30})
+LONGER = SCENES_TRAINING.model_copy(update={"epochs": 20})
 NOISE = {"video": 16.0, "audio": 3.0, "text": 0.4}
 """At which each modality alone is right on roughly two clips of three, so that there is something to gain."""
 
 
 def demo() -> Experiment:
-    """Video and audio of 400 noisy clips whose label each tells in part: every baseline beside MMLoRA.
+    """Video and audio of 320 noisy clips whose label each tells in part: every baseline beside MMLoRA, three seeds.
 
-    Command: `awase run demo` (`make demo`). Expected time: about 3 minutes on two cores.
+    Command: `awase run demo` (`make demo`). Expected time: about 3 minutes on two cores. Expected accuracy: each
+    modality alone about 75 %, together above 90 %.
     """
-    scenes = ScenesConfig(num_train=400, num_val=100, num_test=400, noise={"video": 16.0, "audio": 3.0})
-    return _scenes("demo", scenes, ("video", "audio"))
+    scenes = ScenesConfig(num_train=320, num_val=100, num_test=400, noise={"video": 16.0, "audio": 3.0})
+    experiment = _scenes("demo", scenes, ("video", "audio"))
+    shorter = SCENES_TRAINING.model_copy(update={"epochs": 8})
+    return experiment.model_copy(update={"unimodal": SCENES_TRAINING, "joint": shorter})
 
 
 def scenes_redundant() -> Experiment:
@@ -40,7 +43,7 @@ def scenes_synergy() -> Experiment:
     """
     experiment = _scenes("scenes.synergy", ScenesConfig(labels="synergy"), ("video", "audio"))
     mlp = MethodConfig(method="joint", label="joint-mlp", settings={"fusion": "mlp"})
-    return experiment.model_copy(update={"methods": (*experiment.methods, mlp), "joint": LONGER, "unimodal": LONGER})
+    return experiment.model_copy(update={"methods": (*experiment.methods, mlp), "joint": LONGER})
 
 
 def digits() -> Experiment:
