@@ -1,0 +1,46 @@
+"""The frozen models of an experiment: everything a run depends on, checked when it is built.
+
+An experiment is a Python function that returns an `Experiment`. `--set path.to.field=value` changes one field and is
+checked against its type. Nothing here imports torch.
+"""
+
+from awase.config.base import Frozen
+from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
+from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
+from awase.config.inputs import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
+from awase.config.parts import AdapterConfig, EncoderConfig, FusionConfig, ObjectiveConfig, TrainConfig
+from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
+
+__all__ = [
+    "AdapterConfig",
+    "ArrayInput",
+    "AudioInput",
+    "Crop",
+    "DataConfig",
+    "DeriveConfig",
+    "DigitsConfig",
+    "EncoderConfig",
+    "Experiment",
+    "Flip",
+    "FlowInput",
+    "Frozen",
+    "FusionConfig",
+    "ImageInput",
+    "Input",
+    "MethodConfig",
+    "Node",
+    "Noise",
+    "ObjectiveConfig",
+    "Occlusion",
+    "PixelNoise",
+    "Runtime",
+    "ScenesConfig",
+    "SelectionConfig",
+    "SpecAugment",
+    "StageConfig",
+    "TextInput",
+    "TimeShift",
+    "TrainConfig",
+    "Transform",
+    "VideoInput",
+]

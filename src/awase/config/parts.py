@@ -1,0 +1,81 @@
+"""The parts of a model, its objective, and how it is trained."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, field_serializer
+
+from awase.config.base import Frozen
+
+
+class EncoderConfig(Frozen):
+    """An encoder by name, or any callable of the user's that returns one; `options` go to its constructor."""
+
+    name: str | Callable[..., Any]
+    options: dict[str, JsonValue] = {}
+    pretrained: bool | str = False
+    """False: random weights; True: the library's default weights; or a local folder or Hub name."""
+
+    @field_serializer("name")
+    def _name_as_text(self, name: str | Callable[..., Any]) -> str:
+        """A callable is written as `FILE.py::NAME`, from where it can be loaded again."""
+        return name if isinstance(name, str) else f"{inspect.getsourcefile(name)}::{name.__qualname__}"
+
+
+class AdapterConfig(Frozen):
+    """LoRA on the layers that `targets` names: a preset (`q,v`, `qkvo`, `all-linear`, ...) or patterns over names."""
+
+    targets: str | tuple[str, ...] = "default"
+    rank: int = Field(4, ge=1)
+    alpha: float | None = Field(None, gt=0)
+    """None: alpha equals the rank, a scale of 1."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    last_layers: int | None = Field(None, ge=1)
+    """Only the last so many blocks; None: all."""
+
+
+class FusionConfig(Frozen):
+    """How the modalities' features become one decision."""
+
+    name: str = "late_mean"
+    options: dict[str, JsonValue] = {}
+
+
+class ObjectiveConfig(Frozen):
+    """Cross-entropy (one label) or binary cross-entropy (several), of the fused and of each modality's logits."""
+
+    fused_weight: float = Field(1.0, ge=0)
+    modality_weight: float = Field(0.0, ge=0)
+
+
+class TrainConfig(Frozen):
+    """How long and with which optimiser a stage trains."""
+
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(32, ge=1)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    head_learning_rate: float | None = Field(None, gt=0)
+    """For parts named `*.head` and `fusion`; None: the same."""
+    weight_decay: float = Field(1e-2, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    step_epochs: int = Field(70, ge=1)
+    step_factor: float = Field(0.1, gt=0)
+    warmup_epochs: float = Field(0.0, ge=0)
+    accumulate: int = Field(1, ge=1)
+    clip_norm: float | None = Field(None, gt=0)
+    average: Literal["none", "ema"] = "none"
+    average_decay: float = Field(0.99, ge=0, lt=1)
+    checkpoint_activations: bool = False
+    mixup: float = Field(0.0, ge=0)
+    """The alpha of Beta(alpha, alpha), from which the share of each mixed pair is drawn; 0: no mixing."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """For one label per sample."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: rare classes count more, in inverse proportion to their training rows."""
+    early_stopping: int | None = Field(None, ge=1)
+    """Stop after so many epochs without a better validation metric; None: never."""
+    select: Literal["best", "last"] = "best"
+    """Which epoch is kept: the best on validation, or the last."""
