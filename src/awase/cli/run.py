@@ -1,5 +1,6 @@
 """`awase run`: train and evaluate every method of an experiment."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +44,7 @@ def run(
             "threads": threads,
             "workers": workers,
             "checkpoint_every_s": checkpoint_every_s,
+            "command": shlex.join(["awase", *sys.argv[1:]]),
             "allow_pickle": allow_pickle,
             **({} if cache is None else {"cache": cache}),
         }

@@ -121,6 +121,6 @@ class Runtime(Frozen):
     cache: Path = Path.home() / ".cache" / "awase"
     cache_gib: float = Field(50.0, gt=0)
     checkpoint_every_s: float = Field(60.0, ge=0)
-    compile: bool = False
     allow_pickle: bool = False
-    progress: bool = True
+    command: str | None = None
+    """How the run was started, for the record."""

@@ -228,6 +228,7 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
         "published": experiment.published.get(method.title),
         "config": {
             **run_document(setting, method),
+            "command": setting.runtime.command,
             "methods": [other.model_dump(mode="json") for other in experiment.methods],
         },
         "data": {"fingerprint": setting.dataset.fingerprint, **setting.dataset.summary},
