@@ -15,7 +15,9 @@ DEADLINE_S = 120
 
 
 def start(arguments: list[object]) -> subprocess.Popen[str]:
-    code = "from awase.cli.main import main; main()"
+    # A shell that starts the tests in the background lets its children ignore SIGINT; a terminal does not.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listen}; from awase.cli.main import main; main()"
     command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy())
 

@@ -22,7 +22,7 @@ AUGMENTED: dict[str, Input] = {
             "augment": (TimeShift(max_s=0.01), SpecAugment(max_bins=5, max_frames=2)),
         }
     ),
-    "image": INPUTS["image"].model_copy(update={"augment": (Crop(padding=1), Flip())}),
+    "image": INPUTS["image"].model_copy(update={"augment": (Crop(padding=1), Flip(), PixelNoise(std=0.1))}),
 }
 
 

@@ -205,5 +205,5 @@ def test_a_cache_that_is_too_small_says_so(home: Path, tmp_path: Path) -> None:
         manifest=home / "m.csv", inputs={"audio": AUDIO, "array": ArrayInput(column="array", shape=(3,))}
     )
     assert isinstance(AUDIO, AudioInput)
-    with pytest.raises(ValueError, match=r"Raise runtime.cache_gib"):
+    with pytest.raises(ValueError, match=r"Raise the limit with --cache-gib"):
         open_dataset(config, cache=tmp_path, cache_gib=4e-5, tokenizers={})

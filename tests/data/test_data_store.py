@@ -110,7 +110,7 @@ def test_data_that_cannot_fit_is_refused(tmp_path: Path, shape: tuple[int, ...] 
     def read(row: int) -> np.ndarray:
         return np.zeros(shape or 6, dtype=np.uint8)
 
-    with pytest.raises(ValueError, match=r"Raise runtime.cache_gib, or make the samples smaller"):
+    with pytest.raises(ValueError, match=r"Raise the limit with --cache-gib, or make the samples smaller"):
         Store(tmp_path, GIB * 41).get(request("k", 7, shape, read))
     assert folders(tmp_path) == set()
 

@@ -118,7 +118,7 @@ class Store:
                 raise OSError(
                     error.errno,
                     f"The disk of the cache {self.folder} is full while {request.modality!r} is decoded; free space, "
-                    "or name another folder with runtime.cache",
+                    "or name another folder with --cache",
                 ) from error
             raise
         finally:
@@ -160,7 +160,7 @@ class Store:
             raise ValueError(
                 f"The decoded {modality!r} needs {needed / gib:.3g} GiB; of the cache {self.folder} "
                 f"{used / gib:.3g} GiB are in use, and it may hold {self.limit / gib:.3g} GiB. "
-                "Raise runtime.cache_gib, or make the samples "
+                "Raise the limit with --cache-gib, or make the samples "
                 "smaller (frames, height, width, window)."
             )
 

@@ -12,6 +12,9 @@ def model_card(saved: SavedModel) -> str:
         f"{facts.get('weights', {}).get(name, {}).get('weights', 'unknown')} |"
         for name in saved.stage.modalities
     )
+    one = "[model.classes[k] for k in predictions.predicted]"
+    several = "[[c for c, yes in zip(model.classes, row) if yes] for row in predictions.predicted]"
+    said = several if spec.multi_label else one
     return f"""---
 library_name: awase
 tags: [multimodal, awase, {facts.get("method", "classifier")}]
@@ -41,7 +44,7 @@ from awase import Model
 
 model = Model.from_pretrained("this/folder")
 predictions = model.predict([{{{", ".join(f'"{spec.inputs[n].column}": "..."' for n in saved.stage.modalities)}}}])
-print([model.classes[k] for k in predictions.predicted])
+print({said})
 ```
 
 Trained with awase {facts.get("version", "?")}; data fingerprint `{facts.get("fingerprint", "?")}`. What the training

@@ -75,7 +75,7 @@ class Model:
         """
         folder = find_folder(source)
         saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
-        place = cache or Runtime().cache
+        place = Runtime().cache if cache is None else Path(cache)
         return cls(saved, _classifier(folder, saved, place), resolve_device(device), place)
 
     def predict(self, rows: Path | str | Iterable[Mapping[str, Any]]) -> Predictions:

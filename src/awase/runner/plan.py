@@ -37,4 +37,5 @@ def _describe(node: Node, setting: Setting) -> str:
     count = sum(parameter.numel() for parameter in freeze_except(model, trained).values())
     total = sum(parameter.numel() for parameter in model.parameters())
     what = ", ".join(trained) or "nothing"
-    return f"  {node.name}: trains {what}: {count:,} of {total:,} parameters, {node.training.epochs} epochs"
+    epochs = f", {node.training.epochs} epochs" if trained else ""
+    return f"  {node.name}: trains {what}: {count:,} of {total:,} parameters{epochs}"
