@@ -236,7 +236,7 @@ def test_code_is_not_fetched_with_a_model_of_the_hub(model, own_file, tmp_path, 
     with pytest.raises(ValueError, match=r"'reading'.*encoders="):
         awase.load_model("somebody/model")
     given = {"reading": load_object(f"{own_file}::Sums")}
-    assert awase.Model.from_pretrained("somebody/model", encoders=given).classes == ("no", "yes")
+    assert awase.load_model("somebody/model", encoders=given).classes == ("no", "yes")
 
 
 @pytest.fixture(scope="module")

@@ -143,9 +143,11 @@ def predict_dataset(model: Model, dataset: Dataset) -> Predictions:
     return to_predictions(unlabelled, SPLIT, task, threshold=model.saved.threshold)
 
 
-def load_model(source: str | Path, *, device: str = "auto", cache: Path | None = None) -> Model:
+def load_model(
+    source: str | Path, *, device: str = "auto", cache: Path | None = None, encoders: OwnEncoders | None = None
+) -> Model:
     """`Model.from_pretrained` under the name people look for."""
-    return Model.from_pretrained(source, device=device, cache=cache)
+    return Model.from_pretrained(source, device=device, cache=cache, encoders=encoders)
 
 
 def _classifier(folder: Path, saved: SavedModel, cache: Path) -> Classifier:
