@@ -165,3 +165,9 @@ def test_folds_are_speakers_and_named_once(folder: Path) -> None:
         DigitsSource(config_of(fold=3, recordings=folder))
     with pytest.raises(ValueError, match="both name the speaker"):
         DigitsSource(config_of(fold=0, recordings=folder, held_out_speaker="ann"))
+
+
+def test_folds_have_samples_and_names_of_their_own(folder: Path) -> None:
+    names = [set(DigitsSource(config_of(recordings=folder, num_samples=53, fold=fold)).rows.ids) for fold in range(3)]
+    assert all(len(part) == 53 for part in names)
+    assert len(set.union(*names)) == 3 * 53

@@ -65,7 +65,8 @@ class DigitsSource:
         self.inputs = agreeing_inputs("digits", config.inputs, default_inputs(recorded=folder is not None))
         _check_rate(self.inputs)
         recordings = [] if folder is None else find_recordings(folder)
-        splits = split_recordings(recordings, _held_out(config, recordings)) if recordings else None
+        held_out = _held_out(config, recordings) if recordings else None
+        splits = split_recordings(recordings, held_out) if recordings else None
         bunch = load_digits()
         self._seed = config.digits.pairing_seed
         self._images: NDArray[np.float64] = bunch.images
@@ -73,7 +74,8 @@ class DigitsSource:
         speakers = speakers_of(recordings)
         spoken_by = [row.recording.speaker for row in self._rows if row.recording is not None]
         self.rows = Rows(
-            ids=tuple(f"digits-{index:05d}" for index in range(len(self._rows))),
+            # The pairs of another held-out speaker are other samples, so that folds can be put side by side.
+            ids=tuple(f"digits-{held_out or 'all'}-{index:05d}" for index in range(len(self._rows))),
             labels=tuple((str(row.digit),) for row in self._rows),
             splits=tuple(row.split for row in self._rows),
             groups=tuple(spoken_by) or None,
