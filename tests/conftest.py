@@ -15,8 +15,8 @@ import torch  # noqa: E402
 
 import awase  # noqa: E402
 
-# The hook rewrites each module when it is imported; CPython 3.11 cannot do that in two threads at once, and some modules
-# are first imported by the threads that decode. So all of them are imported here, by one.
+# The hook rewrites each module when it is imported; CPython 3.11 cannot do that in two threads at once, and some
+# modules are first imported by the threads that decode. So all of them are imported here, by one.
 for _module in pkgutil.walk_packages(awase.__path__, "awase."):
     importlib.import_module(_module.name)
 
