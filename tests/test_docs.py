@@ -54,20 +54,22 @@ def parsed(command: Any, name: str, words: list[str]) -> Any:
     return parsed(command.commands[rest[0]], f"{name} {rest[0]}", rest[1:])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+MARKED = [page for page in PAGES if any(mark == "run" for mark, _ in blocks(page, "python"))]
+
+
+@pytest.mark.parametrize("page", MARKED, ids=lambda page: page.stem)
 def test_marked_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """All marked blocks of a page run one after the other, as one script, beside the files the page speaks of."""
     found = blocks(page, "python")
     script = "\n".join(body for mark, body in found if mark == "run")
     files = {mark.removeprefix("file: "): body for mark, body in found if mark.startswith("file: ")}
-    if script or files:
-        write_examples(tmp_path)
+    write_examples(tmp_path)
     for name, body in files.items():
         (tmp_path / name).write_text(body + "\n", encoding="utf-8")
     (tmp_path / "page.py").write_text(script + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    runpy.run_path("page.py")
+    assert runpy.run_path("page.py").keys() > {"__name__", "__file__"}
 
 
 def test_marks_are_known_and_python_is_python():
