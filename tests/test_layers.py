@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("statistics", "distributed"),
     ("data", "encoders", "adapters", "fusion", "objectives"),
     ("models",),
-    ("evaluation",),
+    ("evaluation", "balancing"),
     ("training",),
     ("methods",),
     ("experiments",),

@@ -40,6 +40,10 @@ class Epoch(_Entry):
     val_metric: float
     learning_rate: float
     seconds: float
+    gradient_norms: dict[str, float] = {}
+    """Modality -> the mean over steps of the norm of its encoder's gradient (adapters included), as applied."""
+    target_scores: dict[str, float] = {}
+    """Modality -> the mean probability that its own logits give the target, over training samples that have it."""
 
 
 class StageRecord(_Entry):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from awase.objectives import binary_cross_entropy, classification_loss, cross_entropy
+from awase.objectives import binary_cross_entropy, cross_entropy, modality_losses
 
 ROWS, CLASSES = 7, 5
 CLASS_WEIGHTS = torch.tensor([0.5, 1.0, 2.0, 3.0, 0.25])
@@ -71,37 +71,24 @@ def modality_logits() -> dict[str, torch.Tensor]:
     return {"audio": some_logits(3), "video": some_logits(4)}
 
 
-@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.5, 2.0)])
-def test_classification_loss_adds_the_modalities_each_sample_has(weights):
-    fused, own = some_logits(), modality_logits()
+def test_every_modality_has_the_loss_of_its_own_logits_where_it_is_present():
+    own = modality_logits()
     targets = torch.arange(ROWS) % CLASSES
     audio = torch.tensor([True, False, True, True, False, False, True])
-    loss = classification_loss(fused, own, {"audio": audio, "video": None}, targets, cross_entropy, weights)
+    losses = modality_losses(own, {"audio": audio, "video": None}, targets, cross_entropy)
     for row in range(ROWS):
         picked = slice(row, row + 1)
-        expected = weights[0] * cross_entropy(fused[picked], targets[picked])
-        expected = expected + weights[1] * cross_entropy(own["video"][picked], targets[picked])
-        if audio[row]:
-            expected = expected + weights[1] * cross_entropy(own["audio"][picked], targets[picked])
-        torch.testing.assert_close(loss[picked], expected)
+        torch.testing.assert_close(losses["video"][picked], cross_entropy(own["video"][picked], targets[picked]))
+        heard = cross_entropy(own["audio"][picked], targets[picked]) if audio[row] else torch.zeros(1)
+        torch.testing.assert_close(losses["audio"][picked], heard)
 
 
 def test_no_gradient_reaches_the_logits_of_absent_modalities():
     own = {name: value.requires_grad_() for name, value in modality_logits().items()}
     audio = torch.arange(ROWS) % 2 == 0
     targets = torch.arange(ROWS) % CLASSES
-    loss = classification_loss(some_logits(), own, {"audio": audio, "video": None}, targets, cross_entropy, (1.0, 1.0))
-    loss.sum().backward()
+    losses = modality_losses(own, {"audio": audio, "video": None}, targets, cross_entropy)
+    sum(loss.sum() for loss in losses.values()).backward()
     assert torch.equal(own["audio"].grad[~audio], torch.zeros(int((~audio).sum()), CLASSES))
     assert bool((own["audio"].grad[audio].abs().sum(dim=1) > 0).all())
     assert bool((own["video"].grad.abs().sum(dim=1) > 0).all())
-
-
-def test_the_fused_loss_alone_does_not_look_at_the_modalities():
-    def once(logits, targets):
-        calls.append(1)
-        return cross_entropy(logits, targets)
-
-    calls: list[int] = []
-    classification_loss(some_logits(), modality_logits(), {}, torch.zeros(ROWS, dtype=torch.long), once, (1.0, 0.0))
-    assert calls == [1]

@@ -16,6 +16,7 @@ from awase.config import (
     AdapterConfig,
     ArrayInput,
     AudioInput,
+    BalancingConfig,
     Crop,
     DeriveConfig,
     EncoderConfig,
@@ -44,7 +45,9 @@ from awase.training.identity import Surroundings, stage_document, stage_hash
 UNREAD = {
     (StageConfig, "name"): "the same work under another name is the same work",
     (StageConfig, "start"): "the hashes of the parents stand for their names",
+    (StageConfig, "teachers"): "the hashes of the teachers stand for their names",
     (StageConfig, "derived"): "the derived values stand for the names of the decisions",
+    (StageConfig, "only_if"): "whether the stage is run at all does not change what it is",
 }
 
 AUGMENT = (Crop(), Flip(), TimeShift(), SpecAugment(), Noise(), PixelNoise(), Occlusion())
@@ -63,8 +66,9 @@ STAGE = StageConfig(
     start=("video",),
     fusion=FusionConfig(options={"of": "logits"}),
     adapters={"audio": AdapterConfig()},
-    objective=ObjectiveConfig(),
+    objective=ObjectiveConfig(modality_weights={"audio": 0.5}),
     training=TrainConfig(),
+    balancing=BalancingConfig(name="ogm_ge", options={"alpha": 0.5}),
     derived={"weights": "weights"},
 )
 AROUND = Surroundings(
@@ -163,7 +167,7 @@ def input_changes() -> list[tuple[str, Surroundings]]:
 def test_the_walk_finds_every_field():
     found = {where for where, _ in stage_changes()} | {where for where, _ in input_changes()}
     for kind, prefix in ((TrainConfig, "training."), (ObjectiveConfig, "objective.")):
-        assert {f"{prefix}{name}" for name in kind.model_fields} <= found
+        assert {f"{prefix}{name}" for name in kind.model_fields} <= {where.partition("[")[0] for where in found}
     assert {f"adapters[audio].{name}" for name in AdapterConfig.model_fields} <= found
     assert {"fusion.name", "fusion.options[of]", "fusion.options[+]", "train[0]", "train[+]"} <= found
     for modality, setting in INPUTS.items():
@@ -269,7 +273,13 @@ def test_parents_and_derived_values_change_the_address():
 
 @pytest.mark.parametrize(("kind", "name"), sorted(UNREAD, key=str))
 def test_names_and_wiring_do_not_change_the_address(kind, name):
-    new = {"name": "other", "start": ("other",), "derived": {"weights": "other"}}[name]
+    new = {
+        "name": "other",
+        "start": ("other",),
+        "teachers": ("other",),
+        "derived": {"weights": "other"},
+        "only_if": {"choice": "other"},
+    }[name]
     assert address(STAGE.model_copy(update={name: new})) == address()
 
 

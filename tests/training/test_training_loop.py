@@ -186,14 +186,15 @@ def test_resuming_tells_the_epochs_again(keeper):
 def poisoned(loop, at_step: int, rows: slice, until_step: int = 10**9):
     """The loop with losses that are not finite for some samples from one optimiser step on."""
 
-    def losses(batch):
-        value = original(batch)
+    def forward(batch):
+        made = original(batch)
+        value = made.total
         if at_step <= loop.progress.optimiser_step < until_step:
             value = value * torch.ones_like(value).index_fill(0, torch.arange(len(value))[rows], torch.nan)
-        return value
+        return replace(made, total=value)
 
-    original = loop.work.losses
-    loop.work = replace(loop.work, losses=losses)
+    original = loop.work.forward
+    loop.work = replace(loop.work, forward=forward)
     return loop
 
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from awase.config import SelectionConfig, TrainConfig
+from awase.balancing import Forward, Rule, RuleContext, build_rule
+from awase.config import BalancingConfig, SelectionConfig, TrainConfig
+from awase.distributed import ALONE
 from awase.fusion import build_fusion
 from awase.models import Classifier
+from awase.models.classifier import part_of, presence
 from awase.objectives import cross_entropy
 from awase.training.loop import Loop, LoopSettings, Work
 from awase.training.parts import freeze_except, match_parts, set_modes, trained_tensors
@@ -124,6 +127,23 @@ def sample_losses(model: Classifier, batch: Batch) -> Tensor:
     return cross_entropy(model(batch).logits, batch.targets)
 
 
+def forward_of(model: Classifier, batch: Batch, rule: Rule) -> Forward:
+    """One forward pass as the runner makes it, with the loss of the fused logits alone."""
+    output = model(batch, edit=rule.on_encoded)
+    fused = cross_entropy(output.logits, batch.targets)
+    return Forward(batch, output, presence(batch, model.modalities), cross_entropy, fused, fused)
+
+
+def rule_context(model: Classifier, trained: tuple[str, ...], **facts: object) -> RuleContext:
+    """What a rule is told about the model, as the runner tells it."""
+    parts: dict[str, dict[str, nn.Parameter]] = {part: {} for part in trained}
+    for name, parameter in model.named_parameters():
+        if part_of(name) in parts:
+            parts[part_of(name)][name] = parameter
+    known = {"sample_loss": cross_entropy, "num_classes": CLASSES, "multi_label": False, "epochs": 3, **facts}
+    return RuleContext(model=model, trained=parts, **known)
+
+
 @torch.no_grad()
 def metrics(model: Classifier, data: Batch) -> dict[str, float]:
     """Loss and accuracy in evaluation mode; the modes are put back."""
@@ -143,6 +163,7 @@ def make_loop(
     config: TrainConfig,
     train: tuple[str, ...] = ("*.encoder", "*.head"),
     batches: Batches | None = None,
+    rule: BalancingConfig | None = None,
     **settings: object,
 ) -> Loop:
     """The loop of one stage on the model, as the runner puts it together."""
@@ -151,9 +172,12 @@ def make_loop(
     tensors = trained_tensors(model.parts(), trained)
     data = batches or Batches(samples(23, absent=0.3), config.batch_size)
     validation = samples(19, absent=0.3, seed=1)
+    world = settings.get("world", ALONE)
+    built = build_rule(rule, rule_context(model, trained, epochs=config.epochs, world=world))
     work = Work(
         batches=data,
-        losses=lambda batch: sample_losses(model, batch),
+        forward=lambda batch: forward_of(model, batch, built),
+        rule=built,
         validate=lambda: metrics(model, validation),
         set_modes=lambda: set_modes(model, trained),
     )

@@ -8,13 +8,21 @@ from awase.config.base import Frozen
 from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
 from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
 from awase.config.inputs import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
-from awase.config.parts import AdapterConfig, EncoderConfig, FusionConfig, ObjectiveConfig, TrainConfig
+from awase.config.parts import (
+    AdapterConfig,
+    BalancingConfig,
+    EncoderConfig,
+    FusionConfig,
+    ObjectiveConfig,
+    TrainConfig,
+)
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
 
 __all__ = [
     "AdapterConfig",
     "ArrayInput",
     "AudioInput",
+    "BalancingConfig",
     "Crop",
     "DataConfig",
     "DeriveConfig",

@@ -8,7 +8,14 @@ from pydantic import Field, JsonValue
 
 from awase.config.base import Frozen
 from awase.config.data import DataConfig
-from awase.config.parts import AdapterConfig, EncoderConfig, FusionConfig, ObjectiveConfig, TrainConfig
+from awase.config.parts import (
+    AdapterConfig,
+    BalancingConfig,
+    EncoderConfig,
+    FusionConfig,
+    ObjectiveConfig,
+    TrainConfig,
+)
 
 
 class StageConfig(Frozen):
@@ -28,12 +35,22 @@ class StageConfig(Frozen):
     adapters: dict[str, AdapterConfig] = {}
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainConfig = TrainConfig()
+    balancing: BalancingConfig | None = None
+    own_heads: bool = False
+    """A linear head per modality beside a fusion that needs none; its logits are then the modality's own."""
+    teachers: tuple[str, ...] = ()
+    """Names of earlier stages whose frozen encoders give the features to distil (`objective.distillation`)."""
+    measure_ends: bool = False
+    """Measure the loss on train and validation, without augmentation, before and after the training."""
     derived: dict[str, str] = {}
-    """Fusion option -> name of the `DeriveConfig` whose result is its value."""
+    """Fusion option -> name of the `DeriveConfig` whose result is its value; `objective` -> one whose result are
+    fields of the objective."""
+    only_if: dict[str, JsonValue] = {}
+    """Name of a `DeriveConfig` -> the `choice` in its result with which this stage is run; else it is left out."""
 
 
 class DeriveConfig(Frozen):
-    """A decision computed from the validation outputs of earlier stages: a pure function to a JSON document."""
+    """A decision from what earlier stages are on validation (and what they measured): a pure function to JSON."""
 
     name: str
     function: str

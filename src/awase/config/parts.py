@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_serializer
 
@@ -47,6 +47,21 @@ class ObjectiveConfig(Frozen):
 
     fused_weight: float = Field(1.0, ge=0)
     modality_weight: float = Field(0.0, ge=0)
+    modality_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Per modality; one that is not named has `modality_weight`."""
+    distillation: float = Field(0.0, ge=0)
+    """Times the mean squared difference of each modality's features from those of its teacher (`stage.teachers`)."""
+
+    def weight_of(self, modality: str) -> float:
+        """The weight of the loss of one modality's own logits."""
+        return self.modality_weights.get(modality, self.modality_weight)
+
+
+class BalancingConfig(Frozen):
+    """A rule that changes how the modalities learn: what it is called, and its options."""
+
+    name: str
+    options: dict[str, JsonValue] = {}
 
 
 class TrainConfig(Frozen):

@@ -13,12 +13,21 @@ from awase.types import Batch, Inputs
 
 @dataclass(frozen=True)
 class Content:
-    """What batches are made from: the columns of the modalities in use, and ids and targets of all rows."""
+    """What batches are made from: the columns of the modalities in use, and ids and targets of all rows.
+
+    Of every modality a batch says who has it; it holds the inputs of those in `made` (None: of all).
+    """
 
     ids: tuple[str, ...]
     targets: np.ndarray
     num_classes: int
     columns: dict[str, Column]
+    made: frozenset[str] | None = None
+
+    def inputs(self, rows: np.ndarray, draw: Draw) -> dict[str, Inputs]:
+        """The tensors of the rows, of the modalities that are made."""
+        chosen = {name: c for name, c in self.columns.items() if self.made is None or name in self.made}
+        return {name: column.tensor(rows, draw) for name, column in chosen.items()}
 
     def presence(self, rows: np.ndarray) -> np.ndarray:
         """(rows, modalities) bool."""
@@ -31,7 +40,7 @@ def assemble(content: Content, rows: np.ndarray, draw: Draw) -> Batch:
     return Batch(
         ids=tuple(content.ids[row] for row in rows.tolist()),
         index=torch.from_numpy(rows),
-        inputs={name: column.tensor(rows, draw) for name, column in content.columns.items()},
+        inputs=content.inputs(rows, draw),
         present={name: torch.from_numpy(value) for name, value in present.items()},
         complete=frozenset(name for name, value in present.items() if value.all()),
         targets=torch.from_numpy(content.targets[rows]),

@@ -59,6 +59,7 @@ class Dataset:
         *,
         batch_size: int,
         modalities: Sequence[str] | None = None,
+        inputs: Sequence[str] | None = None,
         seed: int = 0,
         train: bool = False,
         mixup: float = 0.0,
@@ -66,7 +67,7 @@ class Dataset:
         rank: int = 0,
         world_size: int = 1,
     ) -> BatchLoader:
-        """Batches of a split, with all or some of the modalities.
+        """Batches of a split, with all or some of the modalities; of these, `inputs` (None: all) are read and made.
 
         Rows that have none of these modalities are left out (`num_samples` counts the others). `train=True` shuffles,
         augments and mixes (`mixup` is the alpha of its Beta distribution); without it corruptions alone are applied,
@@ -78,7 +79,8 @@ class Dataset:
             raise KeyError(f"There is no split {split!r}; the splits are {', '.join(self.splits)}.")
         names = self.modalities if modalities is None else tuple(modalities)
         columns = {name: self._column(name) for name in names}
-        content = Content(self.ids, self.targets, len(self.classes), columns)
+        made = None if inputs is None else frozenset(inputs)
+        content = Content(self.ids, self.targets, len(self.classes), columns, made)
         rows = self.splits[split]
         rows = rows[content.presence(rows).any(axis=1)]
         return BatchLoader(content, rows, Settings(batch_size, seed, train, mixup, workers, rank, world_size))

@@ -1,6 +1,6 @@
 """One pass over a split: everything a model says about it, on the CPU."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from awase.evaluation.missing import Keep, restrict
-from awase.types import Batch, ClassifierOutput
+from awase.types import Batch, ClassifierOutput, Encoded
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,13 @@ def collect(
     *,
     keep: Keep | None = None,
     features: bool = True,
+    known: Callable[[Batch], Mapping[str, Encoded]] | None = None,
 ) -> Outputs:
     """Returns the outputs of one pass in evaluation mode without gradients; the modes of all modules are put back.
 
-    `keep` takes modalities away, see `conditions`. A sample with none left is counted, not scored. With
-    `features=False` the pooled features are not kept. Raises `ValueError` where no sample is left.
+    `keep` takes modalities away, see `conditions`; `known` gives features that need not be computed. A sample with none
+    left is counted, not scored. With `features=False` the pooled features are not kept. Raises `ValueError` where no
+    sample is left.
     """
     parts: list[Outputs] = []
     left_out = 0
@@ -52,7 +54,9 @@ def collect(
             seen, without = _restrict(batch, keep or {})
             left_out += without
             if len(seen):
-                parts.append(_outputs(seen, model(seen.to(device)), features))
+                moved = seen.to(device)
+                output = model(moved) if known is None else model(moved, known=known(moved))
+                parts.append(_outputs(seen, output, features))
     if not parts:
         raise ValueError(f"No sample is left to score: {left_out} had none of the modalities in use.")
     return replace(_join(parts), left_out=left_out)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from awase.fusion.late import Concat, Fusion, LateMean, Mlp, Sum
+from awase.fusion.base import Fusion
+from awase.fusion.late import Concat, LateMean, Mlp, Sum
 
 FUSIONS: dict[str, type[Fusion]] = {"late_mean": LateMean, "concat": Concat, "sum": Sum, "mlp": Mlp}
 

@@ -4,34 +4,12 @@ All but the network split exactly: the fused logits are defined from the logits 
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Features = Mapping[str, Float[Tensor, "batch _"]]
-Logits = dict[str, Float[Tensor, "batch classes"]]
-Presence = Mapping[str, Bool[Tensor, " batch"] | None]
-"""Per modality, which samples have it; None: all of them."""
-
-
-class Fusion(nn.Module):
-    """Turns per-modality features, or the logits of per-modality heads, into (fused logits, per-modality logits)."""
-
-    needs_heads: ClassVar[bool]
-    options: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, dims: dict[str, int], num_classes: int, multi_label: bool = False) -> None:
-        super().__init__()
-        self.dims = dims
-        self.num_classes = num_classes
-        self.multi_label = multi_label
-
-    def forward(
-        self, features: Features, head_logits: Logits, present: Presence
-    ) -> tuple[Float[Tensor, "batch classes"], Logits]:
-        raise NotImplementedError
+from awase.fusion.base import Features, Fusion, Logits, Presence
 
 
 class LateMean(Fusion):
@@ -135,6 +113,7 @@ class Mlp(Fusion):
     """
 
     needs_heads = False
+    splits = False
     options = ("hidden",)
 
     def __init__(self, dims: dict[str, int], num_classes: int, multi_label: bool = False, hidden: int = 128) -> None:

@@ -1,6 +1,6 @@
 """Several encoders, one decision."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -10,14 +10,20 @@ from torch import Tensor, nn
 from awase.fusion import Fusion
 from awase.types import Batch, ClassifierOutput, Encoded, Inputs, map_inputs
 
+Edit = Callable[
+    [Mapping[str, Tensor], Mapping[str, Tensor | None], Batch], tuple[Mapping[str, Tensor], Mapping[str, Tensor | None]]
+]
+"""(features, presence, batch) -> what goes into the fusion instead, in training."""
+
 ADAPTER_MARK = ".lora."
 """Names of adapter tensors contain this; everything else inside an encoder is the encoder's own."""
 
 
 class Classifier(nn.Module):
-    """Encoders per modality, heads per modality where the fusion works on their logits, and the fusion.
+    """Encoders per modality, the fusion, and heads per modality where the fusion works on their logits.
 
-    Everything with state belongs to exactly one named part: `<modality>.encoder`, `<modality>.adapter`,
+    Heads beside a fusion that does not need them give each modality logits of its own. Everything with state belongs
+    to exactly one named part: `<modality>.encoder`, `<modality>.adapter`,
     `<modality>.head`, `fusion`.
     """
 
@@ -32,13 +38,23 @@ class Classifier(nn.Module):
         """The modalities in the order in which they were given."""
         return tuple(self.encoders)
 
-    def encode(self, batch: Batch) -> dict[str, Encoded]:
+    @property
+    def mixes(self) -> bool:
+        """Whether a modality's features depend on the other modalities, so that they cannot be reused without them."""
+        return self.fusion.mixes
+
+    def encode(self, batch: Batch, known: Mapping[str, Encoded] | None = None) -> dict[str, Encoded]:
         """Each modality's features; rows of samples that lack it are zero, and the encoder never sees them.
 
-        A modality that the batch does not have at all is absent from every sample.
+        A modality that the batch does not have at all is absent from every sample. `known` are features that need not
+        be computed.
         """
-        encoded = {}
+        if self.fusion.mixes:
+            return self.fusion.encode(dict(self.encoders.items()), batch)
+        encoded = dict(known or {})
         for name, encoder in self.encoders.items():
+            if name in encoded:
+                continue
             if name not in batch.inputs:
                 dim = cast(int, encoder.dim)
                 encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
@@ -50,15 +66,23 @@ class Classifier(nn.Module):
     def decide(
         self, features: Mapping[str, Float[Tensor, "batch _"]], present: Mapping[str, Bool[Tensor, " batch"] | None]
     ) -> tuple[Float[Tensor, "batch classes"], dict[str, Float[Tensor, "batch classes"]]]:
-        """(fused logits, logits per modality) of features already encoded, in float32."""
-        head_logits = {name: head(features[name]).float() for name, head in self.heads.items()}
-        logits, modality_logits = self.fusion(features, head_logits, present)
-        return logits.float(), {name: value.float() for name, value in modality_logits.items()}
+        """(fused logits, logits per modality) of features already encoded, in float32.
 
-    def forward(self, batch: Batch) -> ClassifierOutput:
-        encoded = self.encode(batch)
-        present = presence(batch, self.modalities)
-        features = {name: value.pooled for name, value in encoded.items()}
+        The logits per modality are the fusion's split; where there are heads that the fusion does not need, theirs.
+        """
+        head_logits = {name: head(features[name]).float() for name, head in self.heads.items()}
+        logits, split = self.fusion(features, head_logits, present)
+        own = split if self.fusion.needs_heads or not head_logits else head_logits
+        return logits.float(), {name: value.float() for name, value in own.items()}
+
+    def forward(
+        self, batch: Batch, *, edit: Edit | None = None, known: Mapping[str, Encoded] | None = None
+    ) -> ClassifierOutput:
+        encoded = self.encode(batch, known)
+        present: Mapping[str, Tensor | None] = presence(batch, self.modalities)
+        features: Mapping[str, Tensor] = {name: value.pooled for name, value in encoded.items()}
+        if edit is not None:
+            features, present = edit(features, present, batch)
         logits, modality_logits = self.decide(features, present)
         return ClassifierOutput(logits, modality_logits, encoded)
 

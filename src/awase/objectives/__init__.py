@@ -1,5 +1,6 @@
 """Losses as functions of tensors, one value per sample."""
 
-from awase.objectives.classification import binary_cross_entropy, classification_loss, cross_entropy
+from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
+from awase.objectives.distillation import feature_distance
 
-__all__ = ["binary_cross_entropy", "classification_loss", "cross_entropy"]
+__all__ = ["SampleLoss", "binary_cross_entropy", "cross_entropy", "feature_distance", "modality_losses"]

@@ -36,21 +36,15 @@ def binary_cross_entropy(
     return loss.mean(dim=1)
 
 
-def classification_loss(
-    logits: Float[Tensor, "batch classes"],
+def modality_losses(
     modality_logits: Mapping[str, Float[Tensor, "batch classes"]],
     present: Mapping[str, Bool[Tensor, " batch"] | None],
     targets: Tensor,
     sample_loss: SampleLoss,
-    weights: tuple[float, float],
-) -> Float[Tensor, " batch"]:
-    """w_fused l(z, y) + w_modality sum_m l(z_m, y), the sum over the modalities each sample has."""
-    fused, per_modality = weights
-    loss = fused * sample_loss(logits, targets)
-    if per_modality == 0:
-        return loss
-    for name, own in modality_logits.items():
-        term = sample_loss(own, targets)
-        rows = present[name]
-        loss = loss + per_modality * (term if rows is None else term * rows)
-    return loss
+) -> dict[str, Float[Tensor, " batch"]]:
+    """l(z_m, y) of every modality m; zero in the rows of samples that lack it."""
+    losses = {}
+    for name, logits in modality_logits.items():
+        loss, rows = sample_loss(logits, targets), present[name]
+        losses[name] = loss if rows is None else loss * rows
+    return losses

@@ -8,7 +8,7 @@ from awase.config import Experiment, Runtime
 from awase.distributed import ALONE
 from awase.evaluation import score
 from awase.records import read_record, write_record
-from awase.runner.final import redecide
+from awase.runner import final
 from awase.runner.folder import locked
 from awase.runner.loaded import Model
 from awase.runner.resolve import restored
@@ -17,7 +17,12 @@ from awase.runner.work import look
 
 
 def evaluate_run(
-    folder: Path, split: str, without: tuple[str, ...] = (), *, device: str = "auto", cache: Path | None = None
+    folder: Path,
+    split: str,
+    without: tuple[str, ...] = (),
+    *,
+    device: str = "auto",
+    cache: Path | None = None,
 ) -> dict[str, float]:
     """The metrics of a finished run on one split of its own data, with the modalities `without` taken away.
 
@@ -41,7 +46,8 @@ def evaluate_run(
     if setting.dataset.fingerprint != record.data["fingerprint"]:
         raise ValueError(f"The data of {folder} has changed since the run; its numbers would not be comparable.")
     outputs = look(model.classifier, split, setting)
-    seen = redecide(model.classifier, outputs, dict.fromkeys(without, False)) if without else outputs
+    keep = dict.fromkeys(without, False)
+    seen = final.without(model.classifier, outputs, split, keep, setting) if without else outputs
     assert seen.targets is not None, "an experiment's rows have labels"
     metrics = score(seen.logits, seen.targets, setting.dataset.task, model.saved.threshold)
     if split == "test":

@@ -14,6 +14,9 @@ from awase.fusion import build_fusion, needs_heads
 from awase.models import Classifier
 from awase.runner.spec import ModelSpec
 
+OBJECTIVE = "objective"
+"""The key of what is derived for a stage's objective, not for its fusion."""
+
 
 def part_seed(seed: int, part: str) -> int:
     """The seed of a part's initial weights: a function of the run's seed and the part's name alone."""
@@ -23,19 +26,19 @@ def part_seed(seed: int, part: str) -> int:
 def build_classifier(stage: StageConfig, spec: ModelSpec, derived: Mapping[str, Any]) -> Classifier:
     """The model of a stage with its initial weights; the same part has the same initial weights in every stage.
 
-    `derived` holds the values of the stage's derived fusion options.
+    `derived` holds the values that were derived for the stage; its fusion options are read here.
     """
     encoders = {name: _build_encoder(name, stage, spec) for name in stage.modalities}
     dims = {name: int(encoder.dim) for name, encoder in encoders.items()}
     num_classes = len(spec.classes)
     heads: dict[str, nn.Module] = {}
     with torch.random.fork_rng(devices=[]):
-        if needs_heads(stage.fusion.name):
+        if needs_heads(stage.fusion.name) or stage.own_heads:
             for name, dim in dims.items():
                 torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
                 heads[name] = nn.Linear(dim, num_classes)
         torch.manual_seed(part_seed(spec.seed, "fusion"))
-        options = {**stage.fusion.options, **derived}
+        options = {**stage.fusion.options, **{k: v for k, v in derived.items() if k != OBJECTIVE}}
         fusion = build_fusion(stage.fusion.name, dims, num_classes, options, spec.multi_label)
     return Classifier(encoders, heads, fusion)
 

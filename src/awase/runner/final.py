@@ -50,13 +50,18 @@ def score_run(runner: NodeRunner, last: StageResult) -> Final:
     metrics = [*measure(val, "val", dataset.task, threshold=threshold)]
     plans = conditions(model.modalities, setting.experiment.missing_rates, num_rows=len(dataset.ids), seed=MISSING_SEED)
     for name, keep in plans.items():
-        seen = redecide(model, test, keep) if keep else test
+        seen = without(model, test, "test", keep, setting) if keep else test
         metrics += measure(seen, "test", dataset.task, threshold=threshold, condition=name)
     parts = [
         to_predictions(outputs, split, dataset.task, threshold=threshold, groups=dataset.groups)
         for split, outputs in (("val", val), ("test", test))
     ]
     return Final(tuple(metrics), concatenate(parts), threshold)
+
+
+def without(model: Classifier, outputs: Outputs, split: str, keep: Keep, setting: Setting) -> Outputs:
+    """The outputs with only the modalities that `keep` lets stay; encoded again where the modalities meet inside."""
+    return look(model, split, setting, keep=keep) if model.mixes else redecide(model, outputs, keep)
 
 
 def redecide(model: Classifier, outputs: Outputs, keep: Keep) -> Outputs:

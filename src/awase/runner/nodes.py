@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from awase.config import DeriveConfig, Node, StageConfig
+from awase.config import DeriveConfig, Node, ObjectiveConfig, StageConfig
 from awase.evaluation import Outputs
 from awase.evaluation.classification import as_array
 from awase.models import Classifier
 from awase.records import Epoch
-from awase.runner.build import build_classifier
+from awase.runner.build import OBJECTIVE, build_classifier
 from awase.runner.setting import Setting
-from awase.runner.work import classification_work, look, validation_metrics
+from awase.runner.work import classification_work, look, split_metrics, validation_metrics
 from awase.training.checkpoint import CheckpointWriter, read_checkpoint
-from awase.training.decisions import DECISIONS
+from awase.training.decisions import DECISIONS, MEASURED
 from awase.training.digest import tensors_digest
 from awase.training.identity import stage_document, stage_hash
-from awase.training.loop import Loop, LoopSettings
+from awase.training.loop import Loop, LoopSettings, Work
 from awase.training.parts import freeze_except, frozen_tensors, match_parts, trained_tensors
 from awase.training.store import StoredStage
 
@@ -54,12 +54,12 @@ class NodeRunner:
     decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def run(self, nodes: Sequence[Node]) -> StageResult:
-        """The result of the last stage, after running every node."""
+        """The result of the last stage, after running every node that no decision leaves out."""
         last = None
         for node in nodes:
             if isinstance(node, DeriveConfig):
                 self.decisions[node.name] = self._decide(node)
-            else:
+            elif all(self.decisions[name]["choice"] == value for name, value in node.only_if.items()):
                 last = self.stages[node.name] = self._stage(node)
         assert last is not None, "a method has at least one stage"
         return last
@@ -74,8 +74,12 @@ class NodeRunner:
     # ---- decisions -----------------------------------------------------------------------------------------------
 
     def _decide(self, node: DeriveConfig) -> dict[str, Any]:
+        if node.function in MEASURED:
+            facts = {name: self.stages[name].facts for name in node.stages}
+            return MEASURED[node.function](facts, self.setting.experiment.selection, **node.options)
         if node.function not in DECISIONS:
-            raise ValueError(f"There is no decision {node.function!r}; valid names: {', '.join(sorted(DECISIONS))}.")
+            valid = ", ".join(sorted({*DECISIONS, *MEASURED}))
+            raise ValueError(f"There is no decision {node.function!r}; valid names: {valid}.")
         outputs = {}
         for name in node.stages:
             result = self.stages[name]
@@ -92,14 +96,16 @@ class NodeRunner:
         trained = match_parts(stage.train, model.parts()) if stage.train else ()
         fresh = {name: value for name, value in model.state_dict().items() if name not in inherited}
         parents = [self.stages[name].hash for name in stage.start]
-        document = stage_document(stage, parents, tensors_digest(fresh), self.setting.surroundings(), derived)
+        teachers = [self.stages[name].hash for name in stage.teachers]
+        initial = tensors_digest(fresh)
+        document = stage_document(stage, [*parents, *teachers], initial, self.setting.surroundings(), derived)
         address = stage_hash(document)
         store = self.setting.store
         with store.lock(address):
             stored = store.find(address)
             reused = stored is not None
             if stored is None:
-                stored = self._train(stage, model, trained, address)
+                stored = self._train(stage, model, trained, address, derived)
             else:
                 own = trained_tensors(model.parts(), trained)
                 check_fit(stored.tensors, own, f"The weights in {store.folder(address)} are", needed=own)
@@ -126,7 +132,9 @@ class NodeRunner:
             inherited |= set(common)
         return inherited
 
-    def _train(self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str) -> StoredStage:
+    def _train(
+        self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str, derived: dict[str, Any]
+    ) -> StoredStage:
         setting = self.setting
         model.to(setting.device)
         parameters = freeze_except(model, trained)
@@ -134,9 +142,14 @@ class NodeRunner:
         started = time.monotonic()
         reset_peak_memory(setting.device)
         facts: dict[str, Any] = {"curve": [], "best_epoch": None, "still_improving": False}
+        if stage.measure_ends:
+            facts["begin"] = self._ends(model)
         if trained:
             log.info("stage %s of %s: training %s", stage.name, "+".join(stage.modalities), ", ".join(trained))
-            facts |= self._loop(stage, model, trained, address)
+            work = self._work(stage, model, trained, derived)
+            facts |= self._loop(stage, model, trained, address, work)
+        if stage.measure_ends:
+            facts["end"] = self._ends(model)
         if tensors_digest(frozen_tensors(model.parts(), trained)) != before:
             raise RuntimeError(f"Stage {stage.name!r} changed a part it does not train; this is a defect of awase.")
         facts |= {
@@ -156,7 +169,22 @@ class NodeRunner:
             setting.store.publish(address, whole, facts)
         return StoredStage(address, whole, facts)
 
-    def _loop(self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str) -> dict[str, Any]:
+    def _ends(self, model: Classifier) -> dict[str, float]:
+        """The mean loss on train and on validation in evaluation mode, without augmentation."""
+        return {split: split_metrics(model, split, self.setting)["loss"] for split in ("train", "val")}
+
+    def _work(self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], derived: dict[str, Any]) -> Work:
+        found = {k: v for k, v in derived.get(OBJECTIVE, {}).items() if k in ObjectiveConfig.model_fields}
+        objective = ObjectiveConfig.model_validate({**stage.objective.model_dump(), **found})
+        teachers: dict[str, Classifier] = {}
+        for name in stage.teachers:
+            teacher = self.stages[name]
+            teachers |= dict.fromkeys(teacher.stage.modalities, self.model(teacher))
+        return classification_work(model, stage, trained, self.setting, objective=objective, teachers=teachers)
+
+    def _loop(
+        self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str, work: Work
+    ) -> dict[str, Any]:
         setting = self.setting
         path = setting.store.checkpoint_file(address)
         writer = CheckpointWriter(path)
@@ -170,7 +198,6 @@ class NodeRunner:
         )
         if stage.training.checkpoint_activations:
             enable_checkpointing(model)
-        work = classification_work(model, stage, trained, setting)
         tensors = trained_tensors(model.parts(), trained)
         heads = frozenset(name for name in tensors if name.startswith(("heads.", "fusion.")))
         checkpoint = read_checkpoint(path)

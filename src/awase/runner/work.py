@@ -1,87 +1,156 @@
 """What a classification stage gives the loop: batches, losses, validation."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from awase.config import StageConfig, TrainConfig
-from awase.evaluation import Outputs, collect, score
+from awase.balancing import Forward, Rule, RuleContext, build_rule
+from awase.config import ObjectiveConfig, StageConfig, TrainConfig
+from awase.evaluation import Keep, Outputs, collect, score
 from awase.models import Classifier
-from awase.models.classifier import presence
-from awase.objectives import binary_cross_entropy, classification_loss, cross_entropy
+from awase.models.classifier import part_of, presence
+from awase.objectives import SampleLoss, binary_cross_entropy, cross_entropy, feature_distance, modality_losses
+from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
 from awase.runner.setting import Setting
 from awase.training.loop import Work
 from awase.training.parts import set_modes
-from awase.types import Batch, Loader
-
-EVALUATION_BATCH = 64
+from awase.types import Batch
 
 
-def classification_work(model: Classifier, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
-    """The work of one stage on one model."""
+def classification_work(
+    model: Classifier,
+    stage: StageConfig,
+    trained: tuple[str, ...],
+    setting: Setting,
+    *,
+    objective: ObjectiveConfig,
+    teachers: Mapping[str, Classifier],
+) -> Work:
+    """The work of one stage on one model; `objective` with its derived values, `teachers` by modality."""
+    known = KnownFeatures(model, stage, trained, setting)
+    loss = sample_loss_of(stage.training, setting)
+    rule = build_rule(stage.balancing, rule_context(model, stage, trained, setting, loss)).to(setting.device)
     return Work(
-        batches=train_loader(stage, setting),
-        losses=loss_function(model, stage, setting),
-        validate=lambda: validation_metrics(model, setting),
+        batches=known.train_loader(),
+        forward=Step(model, objective, loss, teachers, rule, known, setting),
+        rule=rule,
+        validate=lambda: validation_metrics(model, setting, known),
         set_modes=lambda: set_modes(model, trained),
     )
 
 
-def train_loader(stage: StageConfig, setting: Setting) -> Loader:
-    """Augmented, shuffled batches of the training split for this process."""
-    return setting.dataset.loader(
-        "train",
-        batch_size=stage.training.batch_size,
-        modalities=stage.modalities,
+def rule_context(
+    model: Classifier, stage: StageConfig, trained: tuple[str, ...], setting: Setting, loss: SampleLoss
+) -> RuleContext:
+    """What a balancing rule of the stage may know."""
+    parts: dict[str, dict[str, Any]] = {part: {} for part in trained}
+    for name, parameter in model.named_parameters():
+        if part_of(name) in parts:
+            parts[part_of(name)][name] = parameter
+    return RuleContext(
+        model=model,
+        trained=parts,
+        sample_loss=loss,
+        num_classes=len(setting.dataset.classes),
+        multi_label=setting.multi_label,
+        epochs=stage.training.epochs,
         seed=setting.seed,
-        train=True,
-        mixup=stage.training.mixup,
-        workers=setting.runtime.workers,
-        rank=setting.world.rank,
-        world_size=setting.world.size,
+        world=setting.world,
     )
 
 
-def look(model: Classifier, split: str, setting: Setting) -> Outputs:
-    """Everything the model says about a split, without augmentation."""
+class Step:
+    """One forward pass of a stage in training: batch -> losses of its samples."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        objective: ObjectiveConfig,
+        loss: SampleLoss,
+        teachers: Mapping[str, Classifier],
+        rule: Rule,
+        known: KnownFeatures,
+        setting: Setting,
+    ) -> None:
+        self.model, self.objective, self.loss = model, objective, loss
+        self.teachers, self.rule, self.known, self.setting = teachers, rule, known, setting
+
+    def __call__(self, batch: Batch) -> Forward:
+        """The outputs and losses of a batch on the device."""
+        with autocast(self.setting):
+            output = self.model(batch, edit=self.rule.on_encoded, known=self.known.of(batch, "train"))
+            taught = self._teach(batch)
+        assert batch.targets is not None, "training rows have labels"
+        present = presence(batch, self.model.modalities)
+        fused = self.loss(output.logits, batch.targets)
+        total = self.objective.fused_weight * fused
+        weights = {name: self.objective.weight_of(name) for name in output.modality_logits}
+        heavy = {name: output.modality_logits[name] for name, weight in weights.items() if weight > 0}
+        for name, own in modality_losses(heavy, present, batch.targets, self.loss).items():
+            total = total + weights[name] * own
+        if taught:
+            features = {name: value.pooled for name, value in output.encoded.items()}
+            total = total + self.objective.distillation * feature_distance(features, taught, present)
+        return Forward(batch, output, present, self.loss, fused, total)
+
+    def _teach(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return {name: teacher.encode(batch)[name].pooled for name, teacher in self.teachers.items()}
+
+
+def look(
+    model: Classifier,
+    split: str,
+    setting: Setting,
+    *,
+    keep: Keep | None = None,
+    known: KnownFeatures | None = None,
+) -> Outputs:
+    """Everything the model says about a split, without augmentation; `keep` takes modalities away."""
     loader = setting.dataset.loader(
-        split, batch_size=EVALUATION_BATCH, modalities=model.modalities, workers=setting.runtime.workers
+        split,
+        batch_size=EVALUATION_BATCH,
+        modalities=model.modalities,
+        inputs=None if known is None else known.missing(split),
+        workers=setting.runtime.workers,
     )
     with autocast(setting):
-        return collect(model, loader.epoch(0), setting.device)
+        return collect(
+            model,
+            loader.epoch(0),
+            setting.device,
+            keep=keep,
+            known=None if known is None else lambda batch: known.of(batch, split),
+        )
 
 
-def validation_metrics(model: Classifier, setting: Setting) -> dict[str, float]:
+def validation_metrics(model: Classifier, setting: Setting, known: KnownFeatures | None = None) -> dict[str, float]:
     """The metrics of the model on validation; several labels at the threshold 0.5."""
-    outputs = look(model, "val", setting)
+    return split_metrics(model, "val", setting, known)
+
+
+def split_metrics(
+    model: Classifier, split: str, setting: Setting, known: KnownFeatures | None = None
+) -> dict[str, float]:
+    """The metrics of the model on a split, without augmentation; several labels at the threshold 0.5."""
+    outputs = look(model, split, setting, known=known)
     assert outputs.targets is not None, "an experiment's rows have labels"
     return score(outputs.logits, outputs.targets, setting.dataset.task)
 
 
-def loss_function(
-    model: Classifier, stage: StageConfig, setting: Setting
-) -> Callable[[Batch], Float[Tensor, " batch"]]:
-    """Batch -> loss of each of its samples."""
-    objective, training = stage.objective, stage.training
+def sample_loss_of(training: TrainConfig, setting: Setting) -> SampleLoss:
+    """(logits, targets) -> loss of each sample, with the class weights and smoothing of the training."""
     weights = class_weights(training, setting)
 
-    def sample_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    def sample_loss(logits: Tensor, targets: Tensor) -> Float[Tensor, " batch"]:
         if setting.multi_label:
             return binary_cross_entropy(logits, targets, class_weights=weights)
-        smoothing = training.label_smoothing
-        return cross_entropy(logits, targets, class_weights=weights, label_smoothing=smoothing)
+        return cross_entropy(logits, targets, class_weights=weights, label_smoothing=training.label_smoothing)
 
-    def losses(batch: Batch) -> Float[Tensor, " batch"]:
-        with autocast(setting):
-            output = model(batch)
-        present = presence(batch, model.modalities)
-        assert batch.targets is not None, "training rows have labels"
-        pair = (objective.fused_weight, objective.modality_weight)
-        return classification_loss(output.logits, output.modality_logits, present, batch.targets, sample_loss, pair)
-
-    return losses
+    return sample_loss
 
 
 def class_weights(training: TrainConfig, setting: Setting) -> Float[Tensor, " classes"] | None:
@@ -95,9 +164,3 @@ def class_weights(training: TrainConfig, setting: Setting) -> Float[Tensor, " cl
         return ((len(targets) - counts) / counts).float().to(setting.device)
     counts = targets.bincount(minlength=num_classes).clamp_min(1)
     return (len(targets) / (num_classes * counts)).float().to(setting.device)
-
-
-def autocast(setting: Setting) -> torch.autocast:
-    """bfloat16 where the runtime asks for it, else nothing."""
-    kind = torch.device(setting.device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=setting.runtime.dtype == "bfloat16")

@@ -9,7 +9,17 @@ import torch
 from awase.config import EncoderConfig, Input, SelectionConfig, StageConfig
 from awase.training.digest import json_digest
 
-REVISIONS = {"format": 1, "loop": 1, "transforms": 2, "encoders": 1, "adapters": 1, "fusion": 1, "objectives": 1}
+REVISIONS = {
+    "format": 1,
+    "loop": 2,
+    "transforms": 2,
+    "encoders": 1,
+    "adapters": 1,
+    "fusion": 1,
+    "objectives": 1,
+    "balancing": 1,
+    "known_features": 1,
+}
 """Raised by hand, one per component, when a change of its code changes results."""
 
 
@@ -37,11 +47,11 @@ def stage_document(
 ) -> dict[str, Any]:
     """The slice of everything that stage `stage` reads; its digest is the stage's hash.
 
-    `parents` are the hashes of the stages it starts from, in order, `initial` the digest of the weights it begins
-    with, `derived` the values of its derived fusion options. The stage's own name is left out: the same work under
-    another name is the same work.
+    `parents` are the hashes of the stages it starts from and of its teachers, in order, `initial` the digest of the
+    weights it begins with, `derived` the values that were derived for it. The stage's own name is left out: the same
+    work under another name is the same work.
     """
-    body = stage.model_dump(mode="json", exclude={"name", "start", "derived"})
+    body = stage.model_dump(mode="json", exclude={"name", "start", "teachers", "derived", "only_if"})
     return {
         "stage": body,
         "derived": dict(derived),

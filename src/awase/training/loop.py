@@ -6,19 +6,20 @@ the optimiser, the schedule, averaging, the choice of the epoch and the checkpoi
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from awase.balancing import Forward, Rule
 from awase.config import SelectionConfig, TrainConfig
 from awase.distributed import ALONE, World
 from awase.records import Epoch
 from awase.training.average import WeightAverage
 from awase.training.checkpoint import Checkpoint, CheckpointWriter
+from awase.training.observed import Observed
 from awase.training.optimisers import (
     build_optimiser,
     load_optimiser_tensors,
@@ -35,10 +36,11 @@ class TrainingDivergedError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage does with the loop: batches, the loss of each sample of a batch, and validation."""
+    """What a stage does with the loop: batches, the losses of a batch, the rule that balances them, and validation."""
 
     batches: Loader
-    losses: Callable[[Batch], Float[Tensor, " batch"]]
+    forward: Callable[[Batch], Forward]
+    rule: Rule
     validate: Callable[[], dict[str, float]]
     set_modes: Callable[[], None]
 
@@ -98,6 +100,8 @@ class Loop:
         self.settings = settings
         self.optimiser = build_optimiser(self.parameters, heads, config)
         self.average = WeightAverage(self.tensors, config.average_decay) if config.average == "ema" else None
+        context = work.rule.context
+        self.observed = Observed(context.model.modalities, self.parameters, context.multi_label)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(work.batches) // config.accumulate)
@@ -126,60 +130,78 @@ class Loop:
         started = time.monotonic() - self.progress.epoch_seconds
         progress = self.progress
         num_batches = len(self.work.batches)
-        samples = 0
+        waiting: list[Batch] = []
         for batch in self.work.batches.epoch(progress.epoch, start=progress.batch):
-            if len(batch):  # a process may have no share of a small last batch
-                self._add_gradients(batch)
-            samples += len(batch)
+            waiting.append(batch.to(self.settings.device))
             progress.batch += 1
             if progress.batch % self.config.accumulate == 0 or progress.batch == num_batches:
-                self._step(samples)
-                samples = 0
+                for phase in self.work.rule.phases():
+                    self._step(waiting, phase)
+                waiting = []
                 progress.epoch_seconds = time.monotonic() - started
                 if progress.batch < num_batches and self._checkpoint_is_due():
                     self._save()
         self._check_losses()
+        self.work.rule.on_epoch_end(progress.epoch)
         progress.epoch_seconds = time.monotonic() - started
 
-    def _add_gradients(self, batch: Batch) -> None:
-        losses = self.work.losses(batch.to(self.settings.device))
-        if losses.requires_grad:  # not where every sample lacks the modalities that learn
-            losses.sum().backward()
-        self._note(batch, losses.detach())
-
-    def _step(self, samples: int) -> None:
-        """One optimiser step on the mean gradient over all samples since the last, on all processes."""
-        gradients, count = self._sum_gradients(samples)
-        if gradients:
-            torch._foreach_div_(gradients, count)
+    def _step(self, batches: Sequence[Batch], phase: str | None) -> None:
+        """One optimiser step on the mean gradient over the samples of the batches, on all processes."""
+        progress, rule = self.progress, self.work.rule
+        rule.begin(progress.epoch, phase)
+        for batch in batches:
+            self._add_gradients(batch)
+        self._average_gradients(sum(len(batch) for batch in batches))
+        rule.after_backward(progress.optimiser_step)
+        self.observed.note_gradients()
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.clip_norm)
-        set_rate(self.optimiser, rate_factor(self.progress.optimiser_step, self.steps_per_epoch, self.config))
+        steps = self.steps_per_epoch * len(rule.phases())
+        set_rate(self.optimiser, rate_factor(progress.optimiser_step, steps, self.config))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self.progress.optimiser_step += 1
+        progress.optimiser_step += 1
         if self.average is not None:
             self.average.update(self.tensors)
         self.settings.on_step()
 
-    def _sum_gradients(self, samples: int) -> tuple[list[Tensor], Tensor | float]:
-        """The gradients there are, summed over all processes like the number of samples.
+    def _add_gradients(self, batch: Batch) -> None:
+        """Forward and backward of one micro-batch; a process may have no share of a small last one."""
+        rule = self.work.rule
+        forward = self.work.forward(batch) if len(batch) else None
+        statistics = rule.statistics(forward)
+        if statistics is not None:
+            self.settings.world.sum_([statistics])
+            rule.observe(statistics)
+        if forward is None:
+            return
+        losses = rule.losses(forward)
+        if losses.requires_grad:  # not where every sample lacks the modalities that learn
+            rule.backward(forward, losses)
+        self.observed.note_scores(forward)
+        self._note(batch, losses.detach())
+
+    def _average_gradients(self, samples: int) -> None:
+        """Every gradient there is becomes the mean over the samples of all processes.
 
         A parameter that no sample of this process reaches (its modality is absent) may be reached elsewhere.
         """
         parameters = list(self.parameters.values())
-        if self.settings.world.size == 1:
-            return [p.grad for p in parameters if p.grad is not None], float(samples)
-        counts = [float(p.grad is not None) for p in parameters]
-        totals = torch.tensor([*counts, float(samples)], device=self.settings.device)
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.settings.world.sum_([*(p.grad for p in parameters if p.grad is not None), totals])
-        if not all(counts):
+        extra = self.work.rule.extra_gradients()
+        count: Tensor | float = float(samples)
+        if self.settings.world.size > 1:
+            reached = [float(p.grad is not None) for p in parameters]
+            totals = torch.tensor([*reached, float(samples)], device=self.settings.device)
+            for parameter in parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.settings.world.sum_([*(p.grad for p in parameters if p.grad is not None), *extra, totals])
             for parameter, total in zip(parameters, totals.tolist(), strict=False):
                 parameter.grad = parameter.grad if total > 0 else None
-        return [p.grad for p in parameters if p.grad is not None], totals[-1]
+            count = totals[-1]
+        gradients = [*(p.grad for p in parameters if p.grad is not None), *extra]
+        if gradients:
+            torch._foreach_div_(gradients, count)
 
     def _note(self, batch: Batch, losses: Tensor) -> None:
         """Keeps the losses until they are looked at: at once on the CPU, seldom on a GPU, where a look costs."""
@@ -223,6 +245,7 @@ class Loop:
             val_metric=value,
             learning_rate=self.optimiser.param_groups[0]["lr"],
             seconds=progress.epoch_seconds,
+            **self.observed.means(self.settings.world),
         )
         progress.curve.append(entry.model_dump())
         if self._is_better(value):
@@ -282,6 +305,8 @@ class Loop:
         tensors |= {f"optimiser|{name}": value for name, value in state.items()}
         if self.average is not None:
             tensors |= {f"average|{name}": value for name, value in self.average.tensors.items()}
+        tensors |= {f"rule|{name}": value for name, value in self.work.rule.state_dict().items()}
+        tensors |= {f"observed|{name}": value for name, value in self.observed.sums.items()}
         tensors["random|cpu"] = torch.get_rng_state()
         if self.settings.device.startswith("cuda"):
             tensors["random|cuda"] = torch.cuda.get_rng_state()
@@ -297,6 +322,8 @@ class Loop:
         device = self.settings.device
         self.best = {name: value.to(device) for name, value in groups.get("best", {}).items()}
         load_optimiser_tensors(self.optimiser, self.parameters, groups.get("optimiser", {}))
+        self.work.rule.load_state_dict(groups.get("rule", {}))
+        copy_tensors(groups.get("observed", {}), self.observed.sums)
         if self.average is not None:
             copy_tensors(groups["average"], self.average.tensors)
             self.average.num_updates = checkpoint.facts["updates"]

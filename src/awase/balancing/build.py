@@ -1,0 +1,29 @@
+"""From a configuration to a rule."""
+
+from inspect import signature
+
+from awase.balancing.rule import Rule, RuleContext, RuleFactory
+from awase.config import BalancingConfig
+
+RULES: dict[str, RuleFactory] = {}
+
+
+def build_rule(config: BalancingConfig | None, context: RuleContext) -> Rule:
+    """The rule that `config` names; without one, plain training.
+
+    Raises `ValueError` for an unknown rule or option, listing the valid ones, and for a model that the rule cannot
+    balance.
+    """
+    if config is None:
+        return Rule(context)
+    if config.name not in RULES:
+        raise ValueError(f"There is no balancing rule {config.name!r}; valid names: {', '.join(sorted(RULES))}.")
+    kind = RULES[config.name]
+    valid = [name for name in signature(kind).parameters if name != "context"]
+    unknown = sorted(set(config.options) - set(valid))
+    if unknown:
+        raise ValueError(
+            f"The balancing rule {config.name!r} has no option {', '.join(unknown)}; "
+            f"valid options: {', '.join(valid) or 'none'}."
+        )
+    return kind(context, **config.options)

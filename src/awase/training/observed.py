@@ -1,0 +1,77 @@
+"""What an epoch shows of each modality beside the loss: its encoder's gradient, and what its own logits know."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from awase.balancing import Forward
+from awase.distributed import World
+from awase.models.classifier import part_of
+
+
+class Observed:
+    """Sums over an epoch, on the parameters' device, so that a step waits for nothing."""
+
+    def __init__(self, modalities: tuple[str, ...], parameters: Mapping[str, nn.Parameter], multi_label: bool) -> None:
+        self.multi_label = multi_label
+        self.encoders: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in parameters.items():
+            modality, _, kind = part_of(name).partition(".")
+            if kind in ("encoder", "adapter"):
+                self.encoders.setdefault(modality, []).append(parameter)
+        device = next(iter(parameters.values())).device if parameters else torch.device("cpu")
+        self.sums = {
+            f"{what}|{name}": torch.zeros(2, dtype=torch.float64, device=device)
+            for what, names in (("norm", self.encoders), ("score", modalities))
+            for name in names
+        }
+
+    @torch.no_grad()
+    def note_gradients(self) -> None:
+        """Adds the norm of each encoder's gradient as it is now: of the step after balancing, before clipping."""
+        for name, parameters in self.encoders.items():
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            if gradients:
+                norm = torch.stack(torch._foreach_norm(gradients)).double().norm()
+                self.sums[f"norm|{name}"] += torch.stack([norm, norm.new_ones(())])
+
+    @torch.no_grad()
+    def note_scores(self, forward: Forward) -> None:
+        """Adds the probability that each modality's own logits give the target (several labels: the mean over them)."""
+        targets = forward.batch.targets
+        assert targets is not None, "training rows have labels"
+        for name, logits in forward.output.modality_logits.items():
+            scores = target_scores(logits, targets, self.multi_label)
+            rows = forward.present[name]
+            kept = torch.ones_like(scores) if rows is None else rows.to(scores.dtype)
+            self.sums[f"score|{name}"] += torch.stack([(scores * kept).sum(), kept.sum()]).double()
+
+    def means(self, world: World) -> dict[str, dict[str, float]]:
+        """The epoch's means over steps and over the samples of all processes, as fields of an `Epoch`; then zero."""
+        scores = {name: value for name, value in self.sums.items() if name.startswith("score|")}
+        world.sum_(list(scores.values()))
+        found: dict[str, dict[str, float]] = {"gradient_norms": {}, "target_scores": {}}
+        for key, value in self.sums.items():
+            what, _, name = key.partition("|")
+            total, count = value.tolist()
+            if count > 0:
+                found["gradient_norms" if what == "norm" else "target_scores"][name] = total / count
+            value.zero_()
+        return found
+
+
+def target_scores(
+    logits: Float[Tensor, "batch classes"], targets: Shaped[Tensor, "batch *classes"], multi_label: bool
+) -> Float[Tensor, " batch"]:
+    """The softmax probability of each sample's target; for a distribution over classes its expectation.
+
+    Several labels per sample, zeros and ones: the mean over classes of the sigmoid's probability of what is true.
+    """
+    if multi_label:
+        return torch.where(targets > 0.5, logits.sigmoid(), (-logits).sigmoid()).mean(dim=1)
+    probabilities = logits.softmax(dim=1)
+    if targets.dim() == 1:
+        return probabilities.gather(1, targets[:, None]).squeeze(1)
+    return (probabilities * targets).sum(dim=1)
