@@ -166,6 +166,16 @@ def test_rows_without_the_asked_modalities_are_left_out(gaps: Dataset) -> None:
     assert sorted(set(range(23)) - set(next(both.epoch(0)).index.tolist())) == [4]
 
 
+def test_inputs_that_are_not_asked_for_are_not_made_but_their_presence_is_told(gaps: Dataset) -> None:
+    whole = next(gaps.loader("train", batch_size=23).epoch(0))
+    some = next(gaps.loader("train", batch_size=23, inputs=["audio"]).epoch(0))
+    assert set(some.inputs) == {"audio"}
+    assert torch.equal(some.inputs["audio"], whole.inputs["audio"])  # type: ignore[arg-type]
+    assert some.ids == whole.ids
+    assert some.complete == whole.complete
+    assert all(torch.equal(some.present[name], mask) for name, mask in whole.present.items())
+
+
 @pytest.mark.parametrize("mixup", [0.0, 0.7])
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_processes_share_each_batch(augmented: Dataset, mixup: float, world_size: int) -> None:

@@ -240,3 +240,43 @@ def test_parts_are_the_tensors_themselves():
 )
 def test_part_of(name, part):
     assert part_of(name) == part
+
+
+def test_heads_beside_a_fusion_that_needs_none_give_each_modality_its_own_logits():
+    model, batch = some_model("concat"), some_batch(audio=AUDIO)
+    split = model(batch).modality_logits
+    torch.manual_seed(1)
+    model.heads.update({name: nn.Linear(DIM, CLASSES) for name in WIDTHS})
+    output = model(batch)
+    for name in WIDTHS:
+        assert torch.equal(output.modality_logits[name], model.heads[name](output.encoded[name].pooled))
+        assert not torch.equal(output.modality_logits[name], split[name])
+    assert set(model.parts()) >= {"audio.head", "video.head", "fusion"}
+    fused = some_model("concat")
+    fused.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("heads.")})
+    assert torch.equal(fused(batch).logits, output.logits)
+
+
+def test_known_features_are_not_computed_again_and_decide_alike():
+    model, batch = some_model().eval(), some_batch(audio=AUDIO)
+    whole = model(batch)
+    model.encoders["video"].seen.clear()
+    known = {"video": whole.encoded["video"]}
+    without = replace(batch, inputs={"audio": batch.inputs["audio"]})
+    again = model(without, known=known)
+    assert model.encoders["video"].seen == []
+    assert torch.equal(again.logits, whole.logits)
+
+
+def test_an_edit_stands_between_encoders_and_fusion():
+    model, batch = some_model().eval(), some_batch()
+
+    def edit(features, present, seen):
+        assert seen is batch
+        return {**features, "audio": 2 * features["audio"]}, {**present, "video": AUDIO}
+
+    output = model(batch, edit=edit)
+    encoded = {name: value.pooled for name, value in model.encode(batch).items()}
+    logits, _ = model.decide({**encoded, "audio": 2 * encoded["audio"]}, {"audio": None, "video": AUDIO})
+    assert torch.equal(output.logits, logits)
+    assert torch.equal(output.encoded["audio"].pooled, encoded["audio"])

@@ -144,9 +144,9 @@ class NodeRunner:
         facts: dict[str, Any] = {"curve": [], "best_epoch": None, "still_improving": False}
         if stage.measure_ends:
             facts["begin"] = self._ends(model)
-        if trained:
+        work = self._work(stage, model, trained, derived) if trained else None
+        if work is not None:
             log.info("stage %s of %s: training %s", stage.name, "+".join(stage.modalities), ", ".join(trained))
-            work = self._work(stage, model, trained, derived)
             facts |= self._loop(stage, model, trained, address, work)
         if stage.measure_ends:
             facts["end"] = self._ends(model)
@@ -160,7 +160,7 @@ class NodeRunner:
             "total_parameters": sum(p.numel() for p in model.parameters()),
             "seconds": time.monotonic() - started,
             "peak_memory_mib": peak_memory_mib(setting.device),
-            "val": validation_metrics(model, setting),
+            "val": validation_metrics(model, setting) if work is None else work.validate(),
         }
         facts["guards"] = self._guards(stage, model) if trained else {}
         tensors = trained_tensors(model.parts(), trained)

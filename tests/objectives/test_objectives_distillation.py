@@ -1,0 +1,47 @@
+"""The distance of features from their teachers', against its definition; gradient included."""
+
+import pytest
+import torch
+
+from awase.objectives import feature_distance
+
+ROWS, DIMS = 5, {"audio": 3, "video": 7}
+
+
+def features(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(ROWS, dim, generator=generator, requires_grad=True) for name, dim in DIMS.items()}
+
+
+def test_each_sample_has_the_mean_squared_difference_of_the_modalities_it_has():
+    own, teachers = features(0), features(1)
+    audio = torch.tensor([True, False, True, True, False])
+    found = feature_distance(own, teachers, {"audio": audio, "video": None})
+    for row in range(ROWS):
+        here = ["video", "audio"] if audio[row] else ["video"]
+        slow = 0.0
+        for name in here:
+            pairs = zip(own[name][row].tolist(), teachers[name][row].tolist(), strict=True)
+            slow += sum((a - t) ** 2 for a, t in pairs) / DIMS[name]
+        assert float(found[row].detach()) == pytest.approx(slow, rel=1e-5)
+    found.sum().backward()
+    torch.testing.assert_close(own["video"].grad, 2 / 7 * (own["video"] - teachers["video"]).detach())
+    torch.testing.assert_close(
+        own["audio"].grad, (2 / 3 * (own["audio"] - teachers["audio"]) * audio[:, None]).detach()
+    )
+    assert teachers["video"].grad is None
+
+
+def test_where_every_sample_has_everything_the_mean_is_the_sum_of_the_mean_squared_errors():
+    own, teachers = features(0), features(1)
+    mean = feature_distance(own, teachers, dict.fromkeys(DIMS)).mean()
+    expected = sum(torch.nn.functional.mse_loss(own[name], teachers[name]) for name in DIMS)
+    torch.testing.assert_close(mean, expected)
+
+
+def test_one_teacher_alone_and_features_of_another_size():
+    own, teachers = features(0), features(1)
+    alone = feature_distance(own, {"audio": teachers["audio"]}, dict.fromkeys(DIMS))
+    torch.testing.assert_close(alone, (own["audio"] - teachers["audio"]).square().mean(dim=1))
+    with pytest.raises(ValueError, match=r"'video' have the shape \(5, 7\) and its teacher's \(5, 2\)"):
+        feature_distance(own, {"video": torch.zeros(ROWS, 2)}, dict.fromkeys(DIMS))
