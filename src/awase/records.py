@@ -87,7 +87,9 @@ class Record(_Entry):
     total_parameters: int
     seconds: float
     peak_memory_mib: float
-    published: float | None
+    published: float | dict[str, float] | None
+    """Of the selection metric, or of several metrics by name."""
+    published_starred: bool = False
     config: dict[str, Any]
     data: dict[str, Any]
     """Fingerprint, counts per split and class, how validation was made, what was excluded and why."""

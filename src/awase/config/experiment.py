@@ -104,8 +104,12 @@ class Experiment(Frozen):
     """Linear probe on each encoder after every stage."""
     missing_rates: tuple[float, ...] = (0.25, 0.5)
     """Shares of modalities removed at random in the test of robustness."""
-    published: dict[str, float] = {}
-    """Method title -> published value of the selection metric, in the unit of the table."""
+    published: dict[str, float | dict[str, float]] = {}
+    """Method title -> published value of the selection metric, or of several metrics by name; fractions or percent."""
+    published_starred: tuple[str, ...] = ()
+    """Titles whose published value carries a star in its source: most likely re-run there, not copied."""
+    published_note: str | None = None
+    """How the published values were measured, where that differs from this experiment."""
 
     def restricted(
         self,

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
+from awase.report import numbers
 from awase.report.groups import Table
 from awase.report.load import Run
 from awase.report.numbers import plural
@@ -12,7 +13,36 @@ from awase.report.numbers import plural
 def cautions(table: Table) -> list[str]:
     """Returns the warnings about a table's runs, each once, with the methods or runs they are about."""
     runs = [run for group in table.groups for run in group.runs]
-    return [*_uneven(table), *_still_improving(runs), *_data(runs), *_looks(runs), *_notes(runs), *_sources(runs)]
+    return [
+        *_published(table),
+        *_uneven(table),
+        *_still_improving(runs),
+        *_data(runs),
+        *_looks(runs),
+        *_notes(runs),
+        *_sources(runs),
+    ]
+
+
+def _published(table: Table) -> list[str]:
+    """What the published numbers were measured on, what their stars mean, and those of metrics not in the table."""
+    found = []
+    experiments = (run.record.config.get("experiment") for group in table.groups for run in group.runs)
+    notes = (one.get("published_note") for one in experiments if isinstance(one, dict))
+    found += list(dict.fromkeys(note for note in notes if note))
+    if any(group.starred for group in table.groups):
+        found.append("*: starred in its source, most likely a result re-run by its authors rather than copied.")
+    names = {entry.name for group in table.groups for run in group.runs for entry in run.record.metrics}
+    for metric in sorted(names - {table.metric}):
+        pairs = [(g, g.stat("test", metric), g.published_of(metric)) for g in table.groups]
+        said = [
+            f"{g.method} {numbers.stat(stat, metric)} (published {numbers.value(value, metric)})"
+            for g, stat, value in pairs
+            if value is not None
+        ]
+        if said:
+            found.append(f"Test {numbers.header(metric)} beside published values: {', '.join(said)}.")
+    return found
 
 
 def _uneven(table: Table) -> list[str]:

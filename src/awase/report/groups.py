@@ -47,9 +47,20 @@ class Group:
 
     @property
     def published(self) -> float | None:
+        """The published value of the selection metric."""
+        return self.published_of(self.metric)
+
+    @property
+    def starred(self) -> bool:
+        """Whether the published value carries a star in its source."""
+        return any(run.record.published_starred for run in self.runs)
+
+    def published_of(self, metric: str) -> float | None:
         """The published value as a fraction: one above 1 of a metric in [0, 1] can only be in percent."""
-        value = next((run.record.published for run in self.runs if run.record.published is not None), None)
-        return value / 100 if value is not None and value > 1 and is_fraction(self.metric) else value
+        found = next((run.record.published for run in self.runs if run.record.published is not None), None)
+        by_metric = found if isinstance(found, dict) else {self.metric: found}
+        value = by_metric.get(metric)
+        return value / 100 if value is not None and value > 1 and is_fraction(metric) else value
 
     def stat(self, split: str, metric: str, condition: str = "full") -> Stat | None:
         """The metric over seeds, folds averaged within a seed first; None where no run has it."""

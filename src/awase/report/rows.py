@@ -12,8 +12,8 @@ def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Returns one row per experiment, method, data set, split (`val`, `test`) and metric, of whole samples.
 
     `mean` and `std` are over seeds, folds averaged within a seed first; `std` is None with one seed. Fractions are in
-    [0, 1]. `folds` is 1 where the data has one split. `published` stands beside the test value of the metric that the
-    experiment selects by. Where data or protocols differ, `dataset` says which. Failed runs have no row.
+    [0, 1]. `folds` is 1 where the data has one split. `published` stands beside the test value of its metric. Where
+    data or protocols differ, `dataset` says which. Failed runs have no row.
     """
     return [row for table in tabulate(runs).tables for group in table.groups for row in _group_rows(table, group)]
 
@@ -40,7 +40,7 @@ def _group_rows(table: Table, group: Group) -> list[dict[str, Any]]:
             "std": stat.std,
             "seeds": len(stat.per_seed),
             "folds": len(group.folds),
-            "published": group.published if (split, metric) == ("test", group.metric) else None,
+            "published": group.published_of(metric) if split == "test" else None,
         }
         found.append(row)
     return found

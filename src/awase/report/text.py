@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from awase.report import numbers
 from awase.report.cautions import cautions
-from awase.report.groups import Overview, tabulate
+from awase.report.groups import Group, Overview, tabulate
 from awase.report.lines import Line, Lines, build_lines
 from awase.report.load import Run
 
@@ -54,7 +54,7 @@ def cells(line: Line) -> list[str]:
         numbers.stat(line.test, metric),
         numbers.interval(line.interval, metric),
         numbers.difference(line.difference, metric),
-        numbers.value(group.published, metric),
+        published(group, metric),
         str(len(group.seeds)),
         str(len(group.folds)),
         numbers.count(line.trainable),
@@ -62,6 +62,11 @@ def cells(line: Line) -> list[str]:
         numbers.memory(line.memory_mib),
         tried,
     ]
+
+
+def published(group: Group, metric: str) -> str:
+    """The published value, with the star of its source."""
+    return numbers.value(group.published_of(metric), metric) + ("*" if group.starred else "")
 
 
 def render_markdown(runs: Iterable[Run]) -> str:

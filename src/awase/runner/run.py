@@ -226,6 +226,7 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
         "fold": setting.fold,
         "selection_metric": experiment.selection.metric,
         "published": experiment.published.get(method.title),
+        "published_starred": method.title in experiment.published_starred,
         "config": {
             **run_document(setting, method),
             "command": setting.runtime.command,
