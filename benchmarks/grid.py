@@ -16,7 +16,6 @@ from awase.config import (
     DataConfig,
     Experiment,
     Flip,
-    MethodConfig,
     Noise,
     TimeShift,
     TrainConfig,
@@ -25,7 +24,8 @@ from awase.config import (
 from awase.experiments.comparison import every_method
 
 WINDOW_S = 0.6
-UNIMODAL_EPOCHS = 30
+ALONE = TrainConfig(epochs=30, batch_size=16, learning_rate=2e-3, warmup_epochs=2, label_smoothing=0.1)
+"""Of one modality alone, and of several from random weights."""
 
 
 def letter_words() -> Experiment:
@@ -68,25 +68,10 @@ def _words(word: Literal["letter", "digit"]) -> Experiment:
     return Experiment(
         name=f"{word}_words",
         data=data,
-        methods=tuple(_from_scratch_as_long(method) for method in every_method(("video", "audio"))),
-        unimodal=TrainConfig(
-            epochs=UNIMODAL_EPOCHS, batch_size=16, learning_rate=2e-3, warmup_epochs=2, label_smoothing=0.1
-        ),
+        methods=every_method(("video", "audio")),
+        unimodal=ALONE,
+        from_start=ALONE,
         joint=TrainConfig(epochs=8, batch_size=16, learning_rate=1e-3, label_smoothing=0.1),
         seeds=(0,),
         folds=(0, 1, 2, 3, 4),
-    )
-
-
-def _from_scratch_as_long(method: MethodConfig) -> MethodConfig:
-    """Joint training from random weights gets the epochs of the uni-modal stages; what starts from them gets fewer."""
-    if method.method != "joint":
-        return method
-    return method.model_copy(
-        update={
-            "settings": {
-                **method.settings,
-                "training": {"epochs": UNIMODAL_EPOCHS, "learning_rate": 2e-3, "warmup_epochs": 2},
-            }
-        }
     )

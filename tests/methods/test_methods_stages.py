@@ -61,6 +61,14 @@ def test_joint_is_one_stage_from_the_start(modalities, fusion, head):
     )
 
 
+def test_what_begins_from_the_initial_weights_trains_as_the_experiment_says():
+    longer = TrainConfig(epochs=31)
+    told = MethodContext(TWO, context(TWO).unimodal, JOINT, longer)
+    assert build_method("joint", told, {})[-1].training == longer
+    assert build_method("joint_finetuned", told, {})[-1].training == JOINT
+    assert build_method("joint", context(TWO), {})[-1].training == JOINT
+
+
 def test_a_fusion_without_a_split_refuses_losses_of_single_modalities():
     with pytest.raises(ValueError, match=r"no per-modality logits to weight; use concat, sum or late_mean\.$"):
         build_method("joint", context(TWO), {"fusion": "mlp", "modality_weight": 0.5})

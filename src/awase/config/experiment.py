@@ -97,6 +97,9 @@ class Experiment(Frozen):
     unimodal_overrides: dict[str, dict[str, JsonValue]] = {}
     """Per modality, changes of `unimodal`."""
     joint: TrainConfig = TrainConfig()
+    """Of stages on several modalities that begin from earlier stages."""
+    from_start: TrainConfig | None = None
+    """Of stages on several modalities that begin from the initial weights; None: as `joint`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: tuple[int, ...] = ()
     selection: SelectionConfig = SelectionConfig()

@@ -44,6 +44,39 @@ def every_method(modalities: Sequence[str], ranks: Sequence[int] = (1, 4, 16)) -
     return (*natural_baselines(modalities)[:-1], *variants, *adapted, *controls)
 
 
+def table_methods(modalities: Sequence[str], kinds: Sequence[str] = ()) -> tuple[MethodConfig, ...]:
+    """Every method of the published tables and their later competitors, each by its own name, with its defaults.
+
+    `kinds` adds the methods that need encoders of some kind: `tokens` (two towers of transformer blocks: `mbt`, and
+    `pmf` for two modalities), `image_text` (`mmbt`), `large` (`pmf_l`).
+    """
+    fused = [_labelled(f"joint-{name}", "joint", fusion=name) for name in ("sum", "film", "gated")]
+    pairwise = len(modalities) == 2
+    joint = [
+        *(one for one in fused if pairwise or one.title == "joint-sum"),
+        _labelled("joint-multi-loss", "joint", own_heads=True, modality_weight=1.0),
+    ]
+    balanced = [
+        MethodConfig(method="ogm_ge"),
+        _labelled("ogm", "ogm_ge", noise=False),
+        MethodConfig(method="pmr"),
+        MethodConfig(method="gradient_blending"),
+        _labelled("gradient_blending-online", "gradient_blending", online=True),
+        MethodConfig(method="mmpareto"),
+        MethodConfig(method="agm"),
+        MethodConfig(method="opm"),
+        MethodConfig(method="mla"),
+    ]
+    of_kind = {
+        "tokens": ("mbt", "pmf") if pairwise else ("mbt",),
+        "image_text": ("mmbt",),
+        "large": ("pmf_l",),
+    }
+    mixed = [MethodConfig(method=name) for kind in kinds for name in of_kind[kind]]
+    *alone, last = natural_baselines(modalities)
+    return (*alone, MethodConfig(method="umt"), *joint, *balanced, *mixed, last)
+
+
 def tuned(methods: Sequence[MethodConfig], candidates: Sequence[dict[str, Any]]) -> tuple[MethodConfig, ...]:
     """The methods, each with the same candidates where its last stage trains; the others have nothing to choose."""
     return tuple(

@@ -17,6 +17,13 @@ class MethodContext:
     modalities: tuple[str, ...]
     unimodal: Mapping[str, TrainConfig]
     joint: TrainConfig
+    from_start: TrainConfig | None = None
+    """Of several modalities from the initial weights; None: as `joint`."""
+
+    @property
+    def joint_from_start(self) -> TrainConfig:
+        """How a stage on several modalities trains that begins from no earlier one."""
+        return self.joint if self.from_start is None else self.from_start
 
     def check(self, modalities: tuple[str, ...]) -> None:
         """Raises `ValueError` when one of `modalities` is not in the experiment."""

@@ -61,5 +61,5 @@ def _joint_stage(
         start=start,
         fusion=FusionConfig(name=fusion),
         objective=ObjectiveConfig(modality_weight=modality_weight),
-        training=changed(context.joint, training),
+        training=changed(context.joint if start else context.joint_from_start, training),
     )

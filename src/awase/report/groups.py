@@ -11,7 +11,7 @@ import numpy as np
 from awase.report.load import Run
 from awase.statistics import Predictions, concatenate
 
-COMPARABLE = ("encoders", "unimodal", "unimodal_overrides", "joint", "selection")
+COMPARABLE = ("encoders", "unimodal", "unimodal_overrides", "joint", "from_start", "selection")
 """Fields of an experiment that all methods of a table share; the data is compared by its fingerprint."""
 
 

@@ -71,7 +71,7 @@ class Setting:
         base = self.experiment.unimodal
         changes = self.experiment.unimodal_overrides
         unimodal = {name: changed(base, changes.get(name)) for name in self.dataset.modalities}
-        return MethodContext(self.dataset.modalities, unimodal, self.experiment.joint)
+        return MethodContext(self.dataset.modalities, unimodal, self.experiment.joint, self.experiment.from_start)
 
     def surroundings(self) -> Surroundings:
         """What the hash of every stage takes in besides the stage itself."""
