@@ -8,12 +8,13 @@ each word in seconds, and fold (0 to 4). Command, for the letters:
 Expected, mean of five folds, one seed: audio alone about .3, video alone about .5 (25 letters, -10 dB).
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from awase.config import (
     AudioInput,
     Crop,
     DataConfig,
+    EncoderConfig,
     Experiment,
     Flip,
     Noise,
@@ -21,9 +22,10 @@ from awase.config import (
     TrainConfig,
     VideoInput,
 )
-from awase.experiments.comparison import every_method
+from awase.experiments.comparison import every_method, mmlora_and_controls, table_methods
 
 WINDOW_S = 0.6
+BABBLE = Noise(source="babble", low_db=-10, high_db=-10, voices=4)
 ALONE = TrainConfig(epochs=30, batch_size=16, learning_rate=2e-3, warmup_epochs=2, label_smoothing=0.1)
 """Of one modality alone, and of several from random weights."""
 
@@ -38,40 +40,98 @@ def digit_words() -> Experiment:
     return _words("digit")
 
 
-def _words(word: Literal["letter", "digit"]) -> Experiment:
-    babble = Noise(source="babble", low_db=-10, high_db=-10, voices=4)
-    data = DataConfig(
-        inputs={
-            "video": VideoInput(
-                column="clip",
-                num_frames=12,
-                height=48,
-                width=80,
-                channels=1,
-                window_s=WINDOW_S,
-                augment=(Crop(padding=4), Flip(), TimeShift(max_s=0.05)),
-            ),
-            "audio": AudioInput(
-                column="clip",
-                window_s=WINDOW_S,
-                representation="log_mel_64",
-                corrupt=(babble,),
-                augment=(TimeShift(max_s=0.05),),
-            ),
-        },
-        label=(word,),
-        start_column=f"{word}_start_s",
-        end_column=f"{word}_end_s",
-        fold_column="fold",
-        fold=0,
+def all_methods() -> tuple[Experiment, ...]:
+    """Every classification method on three conditions: letters in babble, letters in quiet, digits in whole clips.
+
+    Smaller inputs and fewer epochs than `letter_words`, so that the whole table fits in about two hours of two cores.
+    """
+    return letters_in_babble(), letters_in_quiet(), whole_clip_digits()
+
+
+def letters_in_babble() -> Experiment:
+    """25 letters at -10 dB babble, small pictures: every method."""
+    return _table("letters_in_babble", _data("letter", _SMALL, (BABBLE,)))
+
+
+def letters_in_quiet() -> Experiment:
+    """25 letters with clean audio: the audio knows nearly everything."""
+    return _table("letters_in_quiet", _data("letter", _SMALL, ()), epochs=12)
+
+
+def whole_clip_digits() -> Experiment:
+    """10 digits from whole clips of 3 s with clean audio: nobody says where the digit is."""
+    data = _data("digit", _Size(num_frames=16, height=24, width=40), (), window_s=None)
+    return _table("whole_clip_digits", data, epochs=12, encoders={"audio": _NARROW, "video": _NARROW})
+
+
+_NARROW = EncoderConfig(name="small_cnn", options={"width": 8})
+
+
+def _table(
+    name: str, data: DataConfig, epochs: int = 20, encoders: dict[str, EncoderConfig] | None = None
+) -> Experiment:
+    alone = TrainConfig(epochs=epochs, batch_size=32, learning_rate=3e-3, warmup_epochs=2, label_smoothing=0.1)
+    return Experiment(
+        name=name,
+        data=data,
+        encoders=encoders or {},
+        methods=(*table_methods(("video", "audio")), *mmlora_and_controls(("video", "audio"))),
+        unimodal=alone,
+        from_start=alone,
+        joint=alone.model_copy(update={"epochs": 2 * epochs // 5, "learning_rate": 1e-3, "warmup_epochs": 0}),
+        seeds=(0,),
+        folds=(0, 1, 2, 3, 4),
     )
+
+
+def _words(word: Literal["letter", "digit"]) -> Experiment:
     return Experiment(
         name=f"{word}_words",
-        data=data,
+        data=_data(word, _Size(), (BABBLE,)),
         methods=every_method(("video", "audio")),
         unimodal=ALONE,
         from_start=ALONE,
         joint=TrainConfig(epochs=8, batch_size=16, learning_rate=1e-3, label_smoothing=0.1),
         seeds=(0,),
         folds=(0, 1, 2, 3, 4),
+    )
+
+
+class _Size(NamedTuple):
+    num_frames: int = 12
+    height: int = 48
+    width: int = 80
+
+
+_SMALL = _Size(num_frames=8, height=32, width=56)
+
+
+def _data(
+    word: Literal["letter", "digit"], size: _Size, corrupt: tuple[Noise, ...], window_s: float | None = WINDOW_S
+) -> DataConfig:
+    shift = TimeShift(max_s=0.05)
+    return DataConfig(
+        inputs={
+            "video": VideoInput(
+                column="clip",
+                num_frames=size.num_frames,
+                height=size.height,
+                width=size.width,
+                channels=1,
+                window_s=window_s,
+                augment=(Crop(padding=size.height // 12), Flip(), *((shift,) if window_s else ())),
+            ),
+            "audio": AudioInput(
+                column="clip",
+                window_s=window_s or 3.0,
+                representation="log_mel_64",
+                corrupt=corrupt,
+                augment=(shift,),
+            ),
+        },
+        label=(word,),
+        start_column=f"{word}_start_s" if window_s else None,
+        end_column=f"{word}_end_s" if window_s else None,
+        fold_column="fold",
+        fold=0,
     )

@@ -44,6 +44,18 @@ def every_method(modalities: Sequence[str], ranks: Sequence[int] = (1, 4, 16)) -
     return (*natural_baselines(modalities)[:-1], *variants, *adapted, *controls)
 
 
+def mmlora_and_controls(modalities: Sequence[str], rank: int = 4) -> tuple[MethodConfig, ...]:
+    """Adapters in one modality at a time, the controls that tell their gain from calibration and longer training."""
+    placed = [_labelled(f"mmlora-{name}", "mmlora", rank=rank, modalities=[name]) for name in modalities]
+    controls = [
+        _labelled("mmlora-r0", "mmlora", rank=0),
+        _labelled("mmlora-own-losses", "mmlora", rank=rank, modality_losses=True),
+        _labelled("ume-longer", "ume", longer=True),
+        _labelled("ume-calibrated", "ume", calibrated=True),
+    ]
+    return (*placed, *controls)
+
+
 def table_methods(modalities: Sequence[str], kinds: Sequence[str] = ()) -> tuple[MethodConfig, ...]:
     """Every method of the published tables and their later competitors, each by its own name, with its defaults.
 
