@@ -112,7 +112,7 @@ def emotion_of(clip: str) -> str:
 
 
 def _splits(fold: int, published: tuple[str | None] | None) -> dict[str, str | None]:
-    honest = {"honest": "test" if fold == 0 else "train"}
+    honest: dict[str, str | None] = {"honest": "test" if fold == 0 else "train"}
     return honest if published is None else {"published": published[0], **honest}
 
 

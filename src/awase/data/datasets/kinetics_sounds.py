@@ -105,6 +105,11 @@ _ABOUT = (
     "the classes."
 )
 
+_NUMBERED = (
+    "The lists give numbers and no names; they were taken to number the classes in order. Where clips lie in folders "
+    "named by class, the two were compared.",
+)
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -125,7 +130,11 @@ def _find(files: Sequence[Path], root: Path, annotations: Path | None, form: str
             used = ", ".join(sorted(path.name for path in lists[chosen].values()))
             others = [name for name in there if name != chosen]
             more = f"; lists of the form {', '.join(others)} are there too and were not read" if others else ""
-            return _Found(chosen, clips, (f"Labels and splits come from {used} (form {chosen}){more}.",))
+            notes = (
+                f"Labels and splits come from {used} (form {chosen}){more}.",
+                *_NUMBERED[: chosen != "kinetics400"],
+            )
+            return _Found(chosen, clips, notes)
     folders = clips_in_folders(files, root, names) if form in ("auto", _FOLDERS) else []
     if not folders:
         raise FileNotFoundError(
