@@ -25,9 +25,9 @@ def listing(
 
 def _tables() -> dict[str, Any]:
     def experiments() -> Any:
-        from awase.experiments import EXPERIMENTS
+        from awase.experiments import EXPERIMENTS, SUITES
 
-        return EXPERIMENTS
+        return {**EXPERIMENTS, **SUITES}
 
     def methods() -> Any:
         from awase.methods import METHODS

@@ -10,6 +10,10 @@ import typer
 
 def run(
     name: Annotated[str, typer.Argument(help="A built-in experiment, FILE.py::FUNCTION, or a table of your own.")],
+    root: Annotated[Path | None, typer.Option(help="Folder with a folder per data set, for the mmlora tables.")] = None,
+    published_splits: Annotated[
+        bool, typer.Option("--published-splits", help="Of the mmlora tables: the published splits, for comparison.")
+    ] = False,
     seed: Annotated[list[int] | None, typer.Option(help="Only these seeds (repeatable).")] = None,
     fold: Annotated[list[int] | None, typer.Option(help="Only these folds (repeatable).")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only these methods, by label (repeatable).")] = None,
@@ -34,10 +38,12 @@ def run(
     from awase.cli.progress import narrate
     from awase.config import Runtime
     from awase.runner.plan import describe_plan
-    from awase.runner.resolve import resolve_experiment
     from awase.runner.run import run_experiment
+    from awase.runner.suite import resolve_experiments, restricted
 
-    experiment = resolve_experiment(name, assignments or []).restricted(seeds=seed, folds=fold, methods=method)
+    work = (Runtime().cache if cache is None else cache) / "prepared"
+    found = resolve_experiments(name, assignments or [], root=root, work=work, published_splits=published_splits)
+    experiments = restricted(found, seeds=seed, folds=fold, methods=method)
     runtime = Runtime.model_validate(
         {
             "device": device,
@@ -52,13 +58,15 @@ def run(
         }
     )
     if dry_run:
-        print(describe_plan(experiment, runtime))
+        print("\n".join(describe_plan(experiment, runtime) for experiment in experiments))
         return
-    folder = out or Path("runs") / experiment.name
+    folder = out or Path("runs") / (experiments[0].name if root is None else name)
+    records = 0
     with narrate(quiet):
-        records = run_experiment(experiment, runtime, folder)
+        for experiment in experiments:
+            records += len(run_experiment(experiment, runtime, folder if root is None else folder / experiment.name))
     _write_report(folder)
-    print(f"{len(records)} runs are done; see {folder / 'report.html'}", file=sys.stderr)
+    print(f"{records} runs are done; see {folder / 'report.html'}", file=sys.stderr)
 
 
 def _write_report(folder: Path) -> None:

@@ -11,6 +11,7 @@ from awase.experiments.builtin import (
     scenes_synergy,
     scenes_unique,
 )
+from awase.experiments.mmlora_tables import SUITES
 from awase.experiments.table import table
 
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
@@ -22,4 +23,4 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "scenes.unique": scenes_unique,
 }
 
-__all__ = ["EXPERIMENTS", "table"]
+__all__ = ["EXPERIMENTS", "SUITES", "table"]
