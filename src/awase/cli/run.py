@@ -60,11 +60,12 @@ def run(
     if dry_run:
         print("\n".join(describe_plan(experiment, runtime) for experiment in experiments))
         return
-    folder = out or Path("runs") / (experiments[0].name if root is None else name)
+    several = root is not None or len(found) > 1
+    folder = out or Path("runs") / (name.rpartition("::")[2] if several else experiments[0].name)
     records = 0
     with narrate(quiet):
         for experiment in experiments:
-            records += len(run_experiment(experiment, runtime, folder if root is None else folder / experiment.name))
+            records += len(run_experiment(experiment, runtime, folder / experiment.name if several else folder))
     _write_report(folder)
     print(f"{records} runs are done; see {folder / 'report.html'}", file=sys.stderr)
 

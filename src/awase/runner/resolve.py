@@ -23,7 +23,10 @@ def resolve_experiment(name: str, assignments: Sequence[str] = ()) -> Experiment
     `FileNotFoundError` for a file that is not there.
     """
     if "::" in name:
-        return apply_overrides(_made(name), assignments)
+        made = experiments_of(name)
+        if len(made) > 1:
+            raise ValueError(f"{name} returned {len(made)} experiments where one is asked for; name a function of one.")
+        return apply_overrides(made[0], assignments)
     if name in EXPERIMENTS:
         return apply_overrides(EXPERIMENTS[name](), assignments)
     if name.endswith(TABLE_SUFFIXES):
@@ -53,16 +56,24 @@ def _of_table(manifest: Path, assignments: Sequence[str]) -> Experiment:
     return apply_overrides(experiment, [one for one in assignments if one not in of_data])
 
 
-def _made(name: str) -> Experiment:
+def experiments_of(name: str) -> tuple[Experiment, ...]:
+    """What the function of `FILE.py::FUNCTION` returns: an experiment, or several.
+
+    Raises `ValueError` for a function that needs arguments or returns anything else, or two of one name.
+    """
     function = load_object(name)
     try:
         inspect.signature(function).bind()
     except TypeError as error:
         raise ValueError(f"{name} cannot be called without arguments ({error}); give all of them defaults.") from error
     made = function()
-    if not isinstance(made, Experiment):
-        raise ValueError(f"{name} returned a {type(made).__name__}; it must return an awase.config.Experiment.")
-    return made
+    several = made if isinstance(made, tuple) and made else (made,)
+    for one in several:
+        if not isinstance(one, Experiment):
+            raise ValueError(f"{name} returned a {type(one).__name__}; it must return an awase.config.Experiment.")
+    if len({one.name for one in several}) < len(several):
+        raise ValueError(f"{name} returned experiments of one name; each gets a folder of its name.")
+    return several
 
 
 def load_object(reference: str) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from awase.data.prepare import prepare
 from awase.data.prepared import DESCRIPTION
 from awase.experiments.mmlora_tables import FOLDERS, SUITES, TABLES
 from awase.runner.overrides import apply_overrides
-from awase.runner.resolve import resolve_experiment
+from awase.runner.resolve import experiments_of, resolve_experiment
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def resolve_experiments(
     if name not in SUITES:
         if root is not None:
             raise ValueError(f"--root is for the suites {', '.join(SUITES)}; {name!r} names its data itself.")
+        if "::" in name:
+            return tuple(apply_overrides(one, assignments) for one in experiments_of(name))
         return (resolve_experiment(name, assignments),)
     if root is None:
         raise ValueError(f"{name!r} needs the folder that holds its data sets: --root DIR.")
