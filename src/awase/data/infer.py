@@ -23,10 +23,10 @@ def infer_inputs(table: Table, config: DataConfig) -> dict[str, Input]:
 
     By the first cell that is not empty: video files give `video` (in a column named or ending in `audio`: `audio`),
     audio files `audio`, pictures `image`, .npy files an array of the first file's shape (a column ending in `flow`:
-    `flow`, also of folders); folders in a column ending in `video` or `frames` give `video`; columns named or ending in text, caption, sentence, title or transcript give `text`. The first column of a
-    kind gives its modality the name of the kind, later ones their own. Video files with an audio track also give
-    `audio` where no column does. Columns of ids, labels, splits, folds, groups and times are never inputs. Raises
-    `ValueError` where nothing is found.
+    `flow`, also of folders); folders in a column ending in `video` or `frames` give `video`; columns named or ending in
+    text, caption, sentence, title or transcript give `text`. The first column of a kind gives its modality the name of
+    the kind, later ones their own. Video files with an audio track also give `audio` where no column does. Columns of
+    ids, labels, splits, folds, groups and times are never inputs. Raises `ValueError` where nothing is found.
     """
     reserved = _reserved(config)
     inputs: dict[str, Input] = {}
