@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from awase.cli.flow import flow
 from awase.cli.group import Group
 from awase.cli.output import print_json
 
 app = typer.Typer(cls=Group, help="Look at data before training on it.")
+app.command("flow")(flow)
 
 
 @app.callback()
