@@ -31,6 +31,7 @@ def imported_by(code: str) -> list[str]:
         ["run", "--help"],
         ["data", "--help"],
         ["data", "check", "--help"],
+        ["data", "flow", "--help"],
         ["nosuch"],
         ["run", "--nosuch"],
     ],

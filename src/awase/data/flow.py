@@ -1,6 +1,7 @@
 """Optical flow computed from a film, for data that comes without."""
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,23 +69,15 @@ def optical_flow(method: str) -> Callable[[Grey, Grey], Flow]:
 
     It belongs to one thread: OpenCV's algorithms keep buffers.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "Computing optical flow needs OpenCV, which is not installed: pip install 'awase[flow]'.", name="cv2"
-        ) from error
+    cv2 = _library("cv2", "Computing optical flow needs OpenCV, which is not installed: pip install 'awase[flow]'.")
     if method == "dis":
-        algorithm: Any = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        algorithm = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     else:
-        try:
-            from cv2 import optflow
-        except ImportError as error:
-            raise ModuleNotFoundError(
-                "TV-L1 is not in this build of OpenCV: put opencv-contrib-python-headless in its place, or use dis.",
-                name="cv2.optflow",
-            ) from error
-        algorithm = optflow.DualTVL1OpticalFlow_create()
+        contrib = _library(
+            "cv2.optflow",
+            "TV-L1 is not in this build of OpenCV: put opencv-contrib-python-headless in its place, or use dis.",
+        )
+        algorithm = contrib.DualTVL1OpticalFlow_create()
 
     def flow_between(first: Grey, second: Grey) -> Flow:
         try:
@@ -94,6 +87,13 @@ def optical_flow(method: str) -> Callable[[Grey, Grey], Flow]:
             raise MediaError(f"has frames of {height} x {width}, of which OpenCV computes no flow") from error
 
     return flow_between
+
+
+def _library(name: str, lacking: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ModuleNotFoundError(lacking, name=name) from error
 
 
 def _flows(frames: Iterator[Grey], flow_between: Callable[[Grey, Grey], Flow]) -> Iterator[Flow]:
