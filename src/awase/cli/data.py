@@ -1,4 +1,4 @@
-"""`awase data`: look at a table before training on it."""
+"""`awase data`: look at a table before training on it, and make one of a data set in its official layout."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,14 +8,15 @@ import typer
 from awase.cli.flow import flow
 from awase.cli.group import Group
 from awase.cli.output import print_json
+from awase.cli.prepared import prepared_lines
 
-app = typer.Typer(cls=Group, help="Look at data before training on it.")
+app = typer.Typer(cls=Group, help="Make tables of known data sets, and look at data before training on it.")
 app.command("flow")(flow)
 
 
 @app.callback()
 def _data() -> None:
-    """Look at data before training on it."""
+    """Make tables of known data sets, and look at data before training on it."""
 
 
 @app.command("check")
@@ -37,6 +38,38 @@ def check(
         print(_described(facts))
     if facts["problems"]:
         raise typer.Exit(2)
+
+
+@app.command("prepare")
+def prepare(
+    name: Annotated[str, typer.Argument(help="A data set; `awase list datasets` names them.")],
+    root: Annotated[Path, typer.Option("--root", help="Folder of the data set as it is published.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; default prepared/NAME.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", help="key=value for the layout (repeatable).")
+    ] = None,
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help="Leave out rows without any file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Read a data set in its official layout; write manifest.csv and dataset.json, print what was found."""
+    from awase.data.prepare import prepare as write
+
+    description = write(name, root, out, _pairs(options or []), drop_missing=drop_missing)
+    folder = Path("prepared") / name if out is None else out
+    if as_json:
+        print_json(description | {"folder": str(folder)})
+    else:
+        print("\n".join(prepared_lines(description, folder)))
+
+
+def _pairs(assignments: list[str]) -> dict[str, str]:
+    pairs = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not key or not equals:
+            raise ValueError(f"--option {assignment!r} is no assignment; write key=value, for example seed=1.")
+        pairs[key] = value
+    return pairs
 
 
 def _described(facts: dict[str, Any]) -> str:

@@ -50,9 +50,9 @@ def _tables() -> dict[str, Any]:
         return DECISIONS
 
     def datasets() -> Any:
-        from awase.data import SOURCES
+        from awase.data import LAYOUTS, SOURCES
 
-        return SOURCES
+        return {**SOURCES, **LAYOUTS}
 
     return {
         "experiments": experiments,

@@ -1,6 +1,5 @@
 """Small copies of official layouts, made on the spot."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,11 @@ import av
 import numpy as np
 from PIL import Image
 
-from awase.config import DataConfig, Input
+from awase.config import Input
 from awase.data import Dataset, open_dataset
 from awase.data.datasets.layout import Layout, LayoutRow
+from awase.data.prepare import prepare
+from awase.data.prepared import prepared_data
 
 
 def write(path: Path, text: str, *, bom: bool = False, crlf: bool = False) -> Path:
@@ -64,19 +65,9 @@ class Lengths:
         return {"input_ids": np.array([[len(text)] for text in texts], dtype=np.int64)}
 
 
-def open_layout(layout: Layout, folder: Path, inputs: Mapping[str, Input], **options: object) -> Dataset:
-    """The data set of a manifest with a column for every file and text, written as any user might."""
-    manifest = folder / "manifest.csv"
-    columns = [*layout.rows[0].files, *layout.rows[0].texts]
-    with manifest.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "label", "split", "group", "fold", *columns])
-        for row in layout.rows:
-            cells = {**{name: path.relative_to(folder) for name, path in row.files.items()}, **row.texts}
-            split, fold = row.splits[layout.default_splitting], "none" if row.fold is None else row.fold
-            writer.writerow([row.id, "|".join(row.labels), split, row.group, fold, *(cells[name] for name in columns)])
-    separator = "|" if layout.multi_label else None
-    given = {"manifest": manifest, "inputs": inputs, "classes": layout.classes, "label_separator": separator}
-    config = DataConfig.model_validate({**given, **options})
+def open_prepared(name: str, root: Path, inputs: Mapping[str, Input], **changes: object) -> Dataset:
+    """The data set that lies in `root`, prepared and opened with these inputs."""
+    prepare(name, root, root / "prepared")
+    config = prepared_data(root / "prepared").model_copy(update={"inputs": dict(inputs), **changes})
     tokenizers = {"text": Lengths()}
-    return open_dataset(config, cache=folder / "cache", cache_gib=0.1, tokenizers=tokenizers, threads=1)
+    return open_dataset(config, cache=root / "cache", cache_gib=0.1, tokenizers=tokenizers, threads=1)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from layout_fixtures import by_id, open_layout, picture, write, write_json
+from layout_fixtures import by_id, open_prepared, picture, write, write_json
 
 from awase.config import ImageInput, TextInput
 from awase.data.datasets.food101 import read
@@ -192,7 +192,7 @@ def test_the_rows_become_tensors(tmp_path: Path) -> None:
     kaggle(tmp_path, train=train, test="apple_pie_7.jpg,Pie,apple_pie\nwaffles_8.jpg,,waffles\n")
     picture(tmp_path / "images" / "test" / "waffles" / "waffles_8.jpg", level=255)
     inputs = {"image": ImageInput(column="image", height=5, width=7), "text": TextInput(column="text")}
-    data = open_layout(read(tmp_path), tmp_path, inputs)
+    data = open_prepared("food101", tmp_path, inputs)
     batch = next(data.loader("test", batch_size=5).epoch(0))
     assert batch.inputs["image"].shape == (2, 3, 5, 7)
     assert batch.present["text"].tolist() == [True, False]

@@ -1,39 +1,27 @@
-"""Text with any line ends, folders with any case."""
+"""Documents with a byte order mark, folders with any case."""
 
 from pathlib import Path
 
 import pytest
 from layout_fixtures import write
 
-from awase.data.datasets.layout_files import (
-    check_choice,
-    entries,
-    find,
-    listing,
-    need,
-    one_line,
-    read_cells,
-    read_json,
-    read_lines,
-    some,
-)
+from awase.data.datasets.layout_files import entries, find, listing, need, one_line, read_json
 
 
 @pytest.mark.parametrize(("bom", "crlf"), [(False, False), (True, True)])
-def test_marks_and_line_ends_are_no_content(tmp_path: Path, bom: bool, crlf: bool) -> None:
-    path = write(tmp_path / "a.csv", 'a,"b, ""c""\nd",é\n\n 1 ,2,3', bom=bom, crlf=crlf)
-    breaks = "\r\n" if crlf else "\n"
-    assert read_cells(path) == [["a", f'b, "c"{breaks}d', "é"], [" 1 ", "2", "3"]]
-    assert read_lines(write(tmp_path / "l.txt", "x \n\n y", bom=bom, crlf=crlf)) == ["x", "y"]
-    assert read_json(write(tmp_path / "d.json", '{"a":\n1}', bom=bom, crlf=crlf)) == {"a": 1}
+def test_a_byte_order_mark_is_no_content(tmp_path: Path, bom: bool, crlf: bool) -> None:
+    assert read_json(write(tmp_path / "d.json", '{"a":\n"é"}\n', bom=bom, crlf=crlf)) == {"a": "é"}
 
 
-def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "latin").write_bytes("é".encode("latin-1"))
-    with pytest.raises(ValueError, match="latin is not UTF-8"):
-        read_lines(tmp_path / "latin")
-    with pytest.raises(ValueError, match=r"bad.json is not JSON"):
-        read_json(write(tmp_path / "bad.json", "{"))
+def test_documents_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.json").write_bytes('"é"'.encode("latin-1"))
+    for path in (tmp_path / "latin.json", write(tmp_path / "bad.json", "{")):
+        with pytest.raises(ValueError, match=rf"{path.name} is not JSON in UTF-8"):
+            read_json(path)
+
+
+def test_space_becomes_one_space() -> None:
+    assert one_line(" a\r\n  b\t") == "a b"
 
 
 def test_names_are_found_whatever_their_case_and_sorted(tmp_path: Path) -> None:
@@ -50,12 +38,3 @@ def test_names_are_found_whatever_their_case_and_sorted(tmp_path: Path) -> None:
     assert entries(tmp_path / "nosuch") == {}
     with pytest.raises(FileNotFoundError, match=r"has no lists: looked for x, y/z\."):
         need(tmp_path, ["x", "y/z"], "lists")
-
-
-def test_choices_are_checked_and_lists_are_short() -> None:
-    check_choice("form", "a", ("a", "b"))
-    with pytest.raises(ValueError, match=r"form = 'c' is refused; use one of a, b"):
-        check_choice("form", "c", ("a", "b"))
-    assert some(["a", "b", "c"], 2) == "a, b and 1 more"
-    assert some(["a", "b"], 2) == "a, b"
-    assert one_line(" a\r\n  b\t") == "a b"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from layout_fixtures import by_id, open_layout, picture, write_json
+from layout_fixtures import by_id, open_prepared, picture, write_json
 
 from awase.config import ImageInput, TextInput
 from awase.data.datasets.mmimdb import GENRES, read
@@ -142,7 +142,7 @@ def test_the_rows_become_tensors(tmp_path: Path) -> None:
         tmp_path / "split.json", {"train": [*SPLIT["train"], "0000091"], "dev": ["0001000"], "test": ["0002000"]}
     )
     inputs = {"image": ImageInput(column="image", height=5, width=7), "text": TextInput(column="text")}
-    data = open_layout(read(tmp_path), tmp_path, inputs)
+    data = open_prepared("mmimdb", tmp_path, inputs)
     assert data.task == "multi_label"
     batch = next(data.loader("train", batch_size=5).epoch(0))
     assert batch.inputs["image"].shape == (3, 3, 5, 7)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layout_fixtures import by_id, open_layout, picture, write, write_film
+from layout_fixtures import by_id, open_prepared, picture, write, write_film
 
 from awase.config import FlowInput, VideoInput
 from awase.data.datasets.ucf101 import PUBLISHED, read
@@ -227,7 +227,7 @@ def test_the_rows_become_tensors(tmp_path: Path) -> None:
         "video": VideoInput(column="video", num_frames=2, height=16, width=16, channels=1),
         "flow": FlowInput(column="flow", num_frames=2, height=5, width=7),
     }
-    data = open_layout(read(tmp_path), tmp_path, inputs, fold_column="fold", fold=2, group_column="group")
+    data = open_prepared("ucf101", tmp_path, inputs, fold=2)
     assert {data.rows.folds[row] for row in data.splits["test"]} == {"2"}
     assert len(data.splits["test"]) == 8
     assert set(data.summary["shared_between_splits"]["groups"]["names"]) == set()

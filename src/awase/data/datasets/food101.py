@@ -7,7 +7,8 @@ from pathlib import Path
 from awase.config import ImageInput, TextInput
 from awase.data.datasets.food101_forms import FORMS, Listed, find_form
 from awase.data.datasets.layout import Layout, LayoutRow
-from awase.data.datasets.layout_files import check_choice, find, listing, one_line, some
+from awase.data.datasets.layout_files import find, listing, one_line
+from awase.data.datasets.official_files import check_choice, some
 from awase.data.picture_folders import PICTURES
 from awase.data.splits import split_name
 

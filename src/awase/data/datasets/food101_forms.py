@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from awase.data.datasets.layout_files import find, need, one_line, read_cells, read_json, read_lines
+from awase.data.datasets.layout_files import find, need, one_line, read_json
+from awase.data.datasets.official_files import read_cells, read_lines
 from awase.data.picture_folders import PICTURES
 
 _HEADER = {
@@ -62,8 +63,8 @@ def _titles(path: Path, split: str) -> list[Listed]:
 
 def _title(row: list[str], columns: dict[str, int], width: int, split: str) -> Listed:
     if len(row) > width == 3 and columns["text"] == 1:
-        # A title with commas that was not quoted.
-        row = [row[0], ",".join(row[1:-1]), row[-1]]
+        # A title with commas that was not quoted; cells have lost the spaces around them.
+        row = [row[0], ", ".join(row[1:-1]), row[-1]]
     image = row[columns["image"]].strip()
     return Listed(image, one_line(row[columns["text"]]), row[columns["label"]].strip() or class_of(image), split)
 

@@ -1,7 +1,5 @@
-"""Reading the files of official layouts: text with any line ends, folders with any case of their names."""
+"""Finding the files of official layouts, in folders with any case of their names, and reading their documents."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -9,35 +7,12 @@ from pathlib import Path
 from typing import Any
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file without its byte order mark; raises `ValueError` for other encodings."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from error
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty, without surrounding spaces, whether they end in LF or CRLF."""
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
-
-
-def read_cells(path: Path) -> list[list[str]]:
-    """The rows of a comma-separated file; quoted cells may hold commas, quotes and line breaks. Empty rows are left
-    out."""
-    rows = csv.reader(io.StringIO(read_text(path), newline=""))
-    try:
-        return [row for row in rows if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise ValueError(f"{path} is not a table of quoted and separated cells: {error}.") from error
-
-
 def read_json(path: Path) -> Any:
-    """The document in a JSON file; raises `ValueError` for anything else."""
+    """The document in a JSON file, with or without a byte order mark; raises `ValueError` for anything else."""
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from error
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON in UTF-8: {error}.") from error
 
 
 def one_line(text: str) -> str:
@@ -80,15 +55,3 @@ def need(root: Path, places: Sequence[str], what: str) -> Path:
     if found is None:
         raise FileNotFoundError(f"{root} has no {what}: looked for {', '.join(places)}.")
     return found
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raises `ValueError` that lists the choices for a value that is none of them."""
-    if value not in choices:
-        raise ValueError(f"{name} = {value!r} is refused; use one of {', '.join(choices)}.")
-
-
-def some(names: Sequence[str], limit: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -8,7 +8,8 @@ from typing import Any
 
 from awase.config import ImageInput, TextInput
 from awase.data.datasets.layout import Layout, LayoutRow
-from awase.data.datasets.layout_files import check_choice, find, listing, need, one_line, read_json, some
+from awase.data.datasets.layout_files import find, listing, need, one_line, read_json
+from awase.data.datasets.official_files import check_choice, some
 from awase.data.picture_folders import PICTURES
 from awase.data.splits import split_name
 

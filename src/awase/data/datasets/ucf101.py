@@ -5,7 +5,8 @@ from pathlib import Path
 
 from awase.config import FlowInput, Input, VideoInput
 from awase.data.datasets.layout import Layout, LayoutRow
-from awase.data.datasets.layout_files import need, some
+from awase.data.datasets.layout_files import need
+from awase.data.datasets.official_files import some
 from awase.data.datasets.ucf101_files import VideoFiles, find_flow, find_videos
 from awase.data.datasets.ucf101_lists import Listed, Lists, read_lists
 

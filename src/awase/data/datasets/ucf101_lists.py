@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from awase.data.datasets.layout_files import entries, read_lines
+from awase.data.datasets.layout_files import entries
+from awase.data.datasets.official_files import read_lines
 
 _LINE = re.compile(r"(?P<folder>[^/]+)/(?P<video>[^/]+?)(\.\w+)?(\s+(?P<number>\d+))?")
 
