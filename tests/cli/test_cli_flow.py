@@ -112,6 +112,15 @@ def test_a_table_without_any_film_fails(table: Path) -> None:
     assert "(no such file)" in result.out
 
 
+def test_a_long_list_is_cut_in_words_and_whole_in_json(table: Path) -> None:
+    rows = [f"row{number},films/none.avi,a,train" for number in range(23)]
+    table.write_text("\n".join([*table.read_text().splitlines(), *rows]) + "\n")
+    command = ("data", "flow", table, "--out", table.parent / "flow", "--quiet")
+    lines = call(*command).out.splitlines()
+    assert [line for line in lines if line.startswith("and ")] == ["and 5 more, which --json lists"]
+    assert len(json.loads(call(*command, "--json").out)["broken"]) == 25
+
+
 def test_json_lines_stay_json_lines(table: Path) -> None:
     path = table.parent / "lines.jsonl"
     record = {"id": "é", "video": "films/1.avi", "label": ["a", "b"]}

@@ -8,6 +8,8 @@ import typer
 
 from awase.cli.output import print_json
 
+_SHOWN = 20
+
 
 def flow(
     manifest: Annotated[Path, typer.Argument(help="Table with a column of films.")],
@@ -60,5 +62,7 @@ def _described(facts: dict[str, Any]) -> str:
         f"{facts['films']} films: {facts['computed']} computed, {facts['skipped']} were there, "
         f"{len(facts['broken'])} without flow"
     ]
-    lines += [f"without flow: {film['id']} ({film['reason']})" for film in facts["broken"]]
+    lines += [f"without flow: {film['id']} ({film['reason']})" for film in facts["broken"][:_SHOWN]]
+    if len(facts["broken"]) > _SHOWN:
+        lines.append(f"and {len(facts['broken']) - _SHOWN} more, which --json lists")
     return "\n".join([*lines, f"Table with the column flow: {facts['manifest']}"])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -94,9 +95,9 @@ def films_of(
     )
     suffix = ".npy" if form == "npy" else ""
     names = [re.sub(r"[^\w.+-]", "_", name) for name in source.rows.ids]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"Several ids of {manifest} would be the file name {min(twice)!r}; give the rows other ids.")
+        raise ValueError(f"Several ids of {manifest} would be the file name {twice[0]!r}; give the rows other ids.")
     return [
         Film(source.rows.ids[row], source.path(row, "video"), source.clip(row), folder / f"{name}{suffix}")
         for row, name in enumerate(names)
