@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from awase.files import whole_file, write_text
+from awase.files import whole_file, whole_folder, write_text
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -72,3 +72,29 @@ def test_nothing_written_is_nothing_there(tmp_path):
     with pytest.raises(OSError, match="Could not write"), whole_file(tmp_path / "x"):
         pass
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_a_folder_appears_whole(tmp_path):
+    path = tmp_path / "new" / "folder"
+    with whole_folder(path) as temporary:
+        (temporary / "file").write_text("half")
+        assert not path.exists()
+    assert [file.name for file in path.iterdir()] == ["file"]
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(FileExistsError, match="There is already a"), whole_folder(path):
+        pass
+    assert (path / "file").read_text() == "half"
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+def test_after_an_error_there_is_no_folder(tmp_path, error):
+    def interrupted() -> None:
+        with whole_folder(tmp_path / "x") as temporary:
+            (temporary / "file").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+    if isinstance(error, OSError):
+        assert "free space or choose another folder" in str(caught.value)

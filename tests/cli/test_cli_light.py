@@ -33,6 +33,7 @@ def imported_by(code: str) -> list[str]:
         ["data", "--help"],
         ["data", "check", "--help"],
         ["data", "prepare", "--help"],
+        ["data", "flow", "--help"],
         ["nosuch"],
         ["run", "--nosuch"],
     ],

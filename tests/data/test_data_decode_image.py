@@ -8,7 +8,8 @@ from PIL import Image
 
 from awase.config import ArrayInput, FlowInput, ImageInput, TextInput
 from awase.data.decode import Cell, decode
-from awase.data.decode_image import decode_flow, decode_image
+from awase.data.decode_flow import decode_flow
+from awase.data.decode_image import decode_image
 from awase.data.decode_npy import load_npy
 from awase.data.media import Clip
 from awase.data.source import MediaError

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from awase.cli.flow import flow
 from awase.cli.group import Group
 from awase.cli.output import print_json
 from awase.cli.prepared import prepared_lines
 
 app = typer.Typer(cls=Group, help="Make tables of known data sets, and look at data before training on it.")
+app.command("flow")(flow)
 
 
 @app.callback()

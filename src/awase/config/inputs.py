@@ -17,7 +17,7 @@ class _Input(Frozen):
 
 
 class VideoInput(_Input):
-    """Frames of a video file, evenly spaced in time: (frames, channels, height, width), normalised.
+    """Frames of a video file or of a folder of pictures, evenly spaced: (frames, channels, height, width), normalised.
 
     The clip is [start, end] of the row, or the whole file. With `window_s` it is the window of that length around the
     middle of the clip.
@@ -54,7 +54,10 @@ class ImageInput(_Input):
 
 
 class FlowInput(_Input):
-    """Optical flow: (frames, 2, height, width), u and v in [-1, 1], from a folder of u/v pictures or an .npy file."""
+    """Optical flow: (frames, 2, height, width), u and v in [-1, 1], from pictures or an .npy file.
+
+    The pictures are in one folder, or in two that a cell like `tvl1_flow/{u,v}/v_X` names.
+    """
 
     kind: Literal["flow"] = "flow"
     num_frames: int = Field(10, ge=1)

@@ -6,7 +6,8 @@ from typing import Any
 
 from awase.config import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
 from awase.data.decode_audio import decode_audio
-from awase.data.decode_image import decode_flow, decode_image
+from awase.data.decode_flow import decode_flow
+from awase.data.decode_image import decode_image
 from awase.data.decode_npy import check_array, load_npy, parse_array
 from awase.data.decode_video import decode_video
 from awase.data.media import Clip

@@ -1,4 +1,4 @@
-"""Frames of a video file, chosen by time."""
+"""Frames of a video file, chosen by time, or of a folder of pictures, chosen by number."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from awase.config import VideoInput
+from awase.data.decode_flow import middles
+from awase.data.decode_image import read_picture
 from awase.data.media import Clip, check_reached, decoded_frames, known_length_s, open_media, seek
+from awase.data.picture_folders import frame_pictures
 from awase.data.source import MediaError
 
 # Frame times are rounded by containers to a thousandth of a second or finer.
@@ -22,8 +25,12 @@ def decode_video(
 
     The picture is scaled to cover `height` x `width` with its aspect ratio kept, and the centre is cut out. Before the
     first and after the last frame of the file, that frame counts as shown. `None` where the file has no video.
-    Raises `MediaError` for files that are missing, truncated or cannot be decoded.
+    A folder of pictures is a video whose frames are the pictures in the order of their numbers, each shown equally
+    long. Raises `MediaError` for files that are missing, truncated or cannot be decoded, and for a part in seconds of a
+    folder, whose frames have no times.
     """
+    if path.is_dir():
+        return _of_pictures(path, clip, setting)
     with open_media(path) as container:
         if not container.streams.video:
             return None
@@ -33,6 +40,14 @@ def decode_video(
         step = (end - start) / setting.num_frames
         times = [start + (k + 0.5) * step for k in range(setting.num_frames)]
         return np.stack(list(_shown(_from(container, stream, times[0]), times, length, setting)))
+
+
+def _of_pictures(folder: Path, clip: Clip, setting: VideoInput) -> UInt8[np.ndarray, "frames height width channels"]:
+    if clip != Clip() or setting.window_s is not None:
+        raise MediaError("is a folder of pictures, which have no times: leave out start, end and window_s")
+    files = frame_pictures(folder)
+    chosen = [files[position] for position in middles(len(files), setting.num_frames)]
+    return np.stack([read_picture(file, setting.height, setting.width, setting.channels) for file in chosen])
 
 
 def _from(container: Any, stream: Any, first_s: float) -> Iterator[tuple[float, Any]]:

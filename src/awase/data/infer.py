@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from awase.config import ArrayInput, AudioInput, DataConfig, FlowInput, ImageInput, Input, TextInput, VideoInput
-from awase.data.decode_image import PICTURES
 from awase.data.decode_npy import load_npy
 from awase.data.media import open_media
+from awase.data.picture_folders import PICTURES, component_folders
 from awase.data.source import MediaError
 from awase.data.table import Table
 
@@ -23,10 +23,10 @@ def infer_inputs(table: Table, config: DataConfig) -> dict[str, Input]:
 
     By the first cell that is not empty: video files give `video` (in a column named or ending in `audio`: `audio`),
     audio files `audio`, pictures `image`, .npy files an array of the first file's shape (a column ending in `flow`:
-    `flow`); columns named or ending in text, caption, sentence, title or transcript give `text`. The first column of a
-    kind gives its modality the name of the kind, later ones their own. Video files with an audio track also give
-    `audio` where no column does. Columns of ids, labels, splits, folds, groups and times are never inputs. Raises
-    `ValueError` where nothing is found.
+    `flow`, also of folders); folders in a column ending in `video` or `frames` give `video`; columns named or ending in
+    text, caption, sentence, title or transcript give `text`. The first column of a kind gives its modality the name of
+    the kind, later ones their own. Video files with an audio track also give `audio` where no column does. Columns of
+    ids, labels, splits, folds, groups and times are never inputs. Raises `ValueError` where nothing is found.
     """
     reserved = _reserved(config)
     inputs: dict[str, Input] = {}
@@ -63,10 +63,13 @@ def _input(name: str, cell: Any, folder: Path) -> Input | None:
         return AudioInput(column=name) if is_audio else VideoInput(column=name)
     if suffix in PICTURES:
         return ImageInput(column=name)
-    if _ends(name, ("flow",)) and (suffix == ".npy" or (folder / cell.strip()).is_dir()):
+    path = folder / cell.strip()
+    if _ends(name, ("flow",)) and (suffix == ".npy" or component_folders(path) is not None or path.is_dir()):
         return FlowInput(column=name)
+    if _ends(name, ("video", "frames")) and path.is_dir():
+        return VideoInput(column=name)
     if suffix == ".npy":
-        return _array(name, folder / cell.strip())
+        return _array(name, path)
     return TextInput(column=name) if _ends(name, TEXTS) else None
 
 

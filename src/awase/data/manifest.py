@@ -12,6 +12,7 @@ from awase.data.decode import Cell, decode, is_file_cell
 from awase.data.infer import infer_inputs
 from awase.data.labels import read_labels, text_of
 from awase.data.media import Clip
+from awase.data.picture_folders import component_folders
 from awase.data.source import Rows, Sample
 from awase.data.splits import split_name
 from awase.data.table import Table, read_split_tables, read_table
@@ -42,7 +43,7 @@ class ManifestSource:
             is_file = cell.value is not None and is_file_cell(setting, cell.value)
             cells.append([column, fingerprint_path(cell.path) if is_file else str(cell.value)])
         clip = self._clips[index]
-        return hashlib.sha256(json.dumps([cells, clip.start_s, clip.end_s]).encode()).hexdigest()
+        return _digest([cells, clip.start_s, clip.end_s])
 
     def read(self, index: int, modality: str) -> Sample | None:
         """The decoded sample of a row; raises `MediaError` where the cell is empty or its file cannot be used."""
@@ -63,17 +64,24 @@ class ManifestSource:
         cell = self._cell(index, setting.column)
         return cell.path if cell.value is not None and is_file_cell(setting, cell.value) else None
 
+    def clip(self, index: int) -> Clip:
+        """The part of its files that a row means."""
+        return self._clips[index]
+
     def _cell(self, index: int, column: str) -> Cell:
         return Cell(self._table.columns[column][index], self._table.folders[index], self._clips[index])
 
 
 def fingerprint_path(path: Path) -> str:
-    """Of a file's size and of its first, middle and last 64 KiB; of a folder's files; `missing` where there is none."""
+    """Of a file's size and of its first, middle and last 64 KiB; of a folder's files; `missing` where there is none.
+
+    Of a path like `{u,v}/x`: of both folders.
+    """
     if path.is_dir():
-        parts = [[child.name, fingerprint_path(child)] for child in sorted(path.iterdir())]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return _digest([[child.name, fingerprint_path(child)] for child in sorted(path.iterdir())])
     if not path.is_file():
-        return "missing"
+        pair = component_folders(path)
+        return "missing" if pair is None else _digest([fingerprint_path(side) for side in pair])
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
@@ -81,6 +89,10 @@ def fingerprint_path(path: Path) -> str:
             file.seek(start)
             digest.update(file.read(_PIECE))
     return digest.hexdigest()
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
 def _open_table(config: DataConfig) -> Table:
