@@ -21,6 +21,11 @@ def numbers(seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return features, logits
 
 
+def dims_of(fusion: str) -> dict[str, int]:
+    """The modalities of a fusion: all, or the two that one takes in which one conditions the other."""
+    return {name: DIMS[name] for name in ("audio", "video")} if fusion in ("film", "gated") else DIMS
+
+
 def some_present() -> dict[str, Tensor | None]:
     """All of text, some of audio and video."""
     rows = torch.arange(ROWS)
@@ -80,7 +85,7 @@ def test_presence_of_all_is_the_same_as_none_given():
     everyone = {name: torch.ones(ROWS, dtype=torch.bool) for name in DIMS}
     for name in FUSIONS:
         torch.manual_seed(0)
-        fusion = build_fusion(name, DIMS, CLASSES, {})
+        fusion = build_fusion(name, dims_of(name), CLASSES, {})
         assert torch.equal(fusion(features, logits, everyone)[0], fusion(features, logits, EVERYONE)[0])
 
 
@@ -96,7 +101,7 @@ def test_what_stands_in_absent_rows_does_not_matter():
             other_features[name], other_logits[name] = features[name], logits[name]
     for name in FUSIONS:
         torch.manual_seed(0)
-        fusion = build_fusion(name, DIMS, CLASSES, {})
+        fusion = build_fusion(name, dims_of(name), CLASSES, {})
         assert torch.equal(fusion(features, logits, present)[0], fusion(other_features, other_logits, present)[0])
 
 
@@ -236,6 +241,8 @@ def test_fusions_say_whether_they_need_heads():
         "concat": False,
         "sum": True,
         "mlp": False,
+        "film": False,
+        "gated": False,
     }
     assert needs_heads("no such fusion")
 
@@ -243,7 +250,7 @@ def test_fusions_say_whether_they_need_heads():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("film", {}, ["'film'", "concat, late_mean, mlp, sum"]),
+        ("flim", {}, ["'flim'", "concat, film, gated, late_mean, mlp, sum"]),
         ("late_mean", {"off": 1}, ["off", "of, weights, temperatures"]),
         ("sum", {"of": "logits"}, ["of", "none"]),
         ("late_mean", {"of": "votes"}, ["'votes'", "'logits'", "'probabilities'"]),

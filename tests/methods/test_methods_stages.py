@@ -3,6 +3,7 @@
 import pytest
 
 from awase.config import AdapterConfig, DeriveConfig, FusionConfig, ObjectiveConfig, StageConfig, TrainConfig
+from awase.experiments.comparison import every_method
 from awase.methods import METHODS, MethodContext, build_method, method_settings
 
 TWO, THREE = ("audio", "video"), ("audio", "text", "video")
@@ -44,12 +45,20 @@ def test_the_stage_of_unimodal_is_the_first_of_the_others():
     assert changed == stage.model_copy(update={"training": TrainConfig(epochs=2)})
 
 
+JOINT_FUSIONS = [
+    ("concat", "fusion"),
+    ("mlp", "fusion"),
+    ("film", "fusion"),
+    ("gated", "fusion"),
+    ("sum", "*.head"),
+    ("late_mean", "*.head"),
+]
+
+
 @MODALITIES
-@pytest.mark.parametrize(
-    ("fusion", "head"), [("concat", "fusion"), ("mlp", "fusion"), ("sum", "*.head"), ("late_mean", "*.head")]
-)
+@pytest.mark.parametrize(("fusion", "head"), JOINT_FUSIONS)
 def test_joint_is_one_stage_from_the_start(modalities, fusion, head):
-    weight = 0.0 if fusion == "mlp" else 0.5  # it has no logits per modality
+    weight = 0.5 if fusion in ("concat", "sum", "late_mean") else 0.0  # the others have no logits per modality
     (stage,) = build_method("joint", context(modalities), {"fusion": fusion, "modality_weight": weight})
     assert stage == StageConfig(
         name="joint",
@@ -69,9 +78,39 @@ def test_what_begins_from_the_initial_weights_trains_as_the_experiment_says():
     assert build_method("joint", context(TWO), {})[-1].training == JOINT
 
 
-def test_a_fusion_without_a_split_refuses_losses_of_single_modalities():
-    with pytest.raises(ValueError, match=r"no per-modality logits to weight; use concat, sum or late_mean\.$"):
-        build_method("joint", context(TWO), {"fusion": "mlp", "modality_weight": 0.5})
+@MODALITIES
+@pytest.mark.parametrize("fusion", ["concat", "mlp", "film", "gated"])
+def test_joint_with_own_heads_has_a_loss_on_each(modalities, fusion):
+    settings = {"fusion": fusion, "modality_weight": 0.5, "own_heads": True, "training": {"epochs": 3}}
+    (stage,) = build_method("joint", context(modalities), settings)
+    assert stage == StageConfig(
+        name="joint",
+        modalities=modalities,
+        train=("*.encoder", "fusion", "*.head"),
+        fusion=FusionConfig(name=fusion),
+        objective=ObjectiveConfig(modality_weight=0.5),
+        own_heads=True,
+        training=JOINT.model_copy(update={"epochs": 3}),
+    )
+
+
+@pytest.mark.parametrize("fusion", ["film", "gated"])
+def test_joint_passes_on_which_modality_conditions(fusion):
+    (stage,) = build_method("joint", context(TWO), {"fusion": fusion, "conditioning": "video"})
+    assert stage.fusion == FusionConfig(name=fusion, options={"conditioning": "video"})
+
+
+def test_the_multi_loss_baseline_of_the_comparison_has_own_heads():
+    (method,) = [method for method in every_method(TWO) if method.title == "joint-multi-loss"]
+    (stage,) = build_method(method.method, context(TWO), method.settings)
+    assert (stage.fusion.name, stage.own_heads, stage.objective.modality_weight) == ("concat", True, 1.0)
+
+
+@pytest.mark.parametrize("fusion", ["mlp", "film", "gated"])
+def test_a_fusion_without_a_split_refuses_losses_of_single_modalities(fusion):
+    message = r"no per-modality logits to weight; set own_heads=true, or use concat, sum or late_mean\.$"
+    with pytest.raises(ValueError, match=message):
+        build_method("joint", context(TWO), {"fusion": fusion, "modality_weight": 0.5})
 
 
 def test_joint_is_a_concatenation_with_one_loss_unless_told():
@@ -80,9 +119,7 @@ def test_joint_is_a_concatenation_with_one_loss_unless_told():
 
 
 @MODALITIES
-@pytest.mark.parametrize(
-    ("fusion", "head"), [("concat", "fusion"), ("mlp", "fusion"), ("sum", "*.head"), ("late_mean", "*.head")]
-)
+@pytest.mark.parametrize(("fusion", "head"), JOINT_FUSIONS)
 def test_joint_finetuned_starts_from_every_modality(modalities, fusion, head):
     nodes = build_method("joint_finetuned", context(modalities), {"fusion": fusion})
     check_first(nodes, modalities)
@@ -216,6 +253,8 @@ def test_the_controls_of_mmlora():
 
 
 SETTINGS = {"unimodal": {"modality": "audio"}}
+MEASURED = ("gradient_blending", "gradient_blending_online")
+"""Methods whose measuring stages train as the last one does, so that `training` changes all of them."""
 
 
 @MODALITIES
@@ -224,7 +263,8 @@ def test_every_method_has_sound_wiring(name, modalities):
     nodes = build_method(name, context(modalities), SETTINGS.get(name, {}))
     known: list[str] = []
     for node in nodes:
-        assert set(node.stages if isinstance(node, DeriveConfig) else node.start) <= set(known)
+        needed = node.stages if isinstance(node, DeriveConfig) else (*node.start, *node.teachers, *node.only_if)
+        assert set(needed) <= set(known)
         assert node.name not in known
         known.append(node.name)
     assert isinstance(nodes[-1], StageConfig)
@@ -232,7 +272,7 @@ def test_every_method_has_sound_wiring(name, modalities):
     if "training" in method_settings(name):
         changed = build_method(name, context(modalities), {**SETTINGS.get(name, {}), "training": {"epochs": 2}})
         assert changed[-1].training.epochs == 2
-        assert changed[:-1] == nodes[:-1]
+        assert changed[:-1] == nodes[:-1] or name in MEASURED
 
 
 @pytest.mark.parametrize(
@@ -250,7 +290,17 @@ def test_every_method_has_sound_wiring(name, modalities):
         ("mmlora", {"rank": "many"}, ["rank", "'many'", "integer"]),
         ("mmlora", {"rank": 0, "heads": False}, ["trains nothing", "heads=True"]),
         ("mmlora", {"dropout": 2.0}, ["dropout", "less than 1"]),
-        ("joint", {"fusion": "film"}, ["fusion", "'film'", "'concat', 'sum', 'late_mean' or 'mlp'"]),
+        (
+            "joint",
+            {"fusion": "flim"},
+            ["fusion", "'flim'", "'concat', 'sum', 'late_mean', 'mlp', 'film' or 'gated'"],
+        ),
+        ("joint", {"fusion": "sum", "own_heads": True, "modality_weight": 1.0}, ["'sum'", "one head per modality"]),
+        ("joint", {"own_heads": True}, ["own losses alone", "modality_weight above 0"]),
+        ("joint", {"conditioning": "audio"}, ["'concat'", "film and gated"]),
+        ("joint", {"fusion": "film", "conditioning": "smell"}, ["smell", "audio, video"]),
+        ("mmpareto", {"fusion": "sum"}, ["'sum'", "'concat', 'mlp', 'film' or 'gated'"]),
+        ("gradient_blending_online", {"super_epoch": 0}, ["1 or more epochs", "0"]),
         ("joint", {"fusion": "mlp", "modality_weight": 0.5}, ["'mlp'", "concat, sum or late_mean"]),
         ("joint", {"training": {"epoch": 3}}, ["epoch", *TrainConfig.model_fields]),
         ("joint", {"training": {"epochs": 0}}, ["epochs", "0"]),

@@ -2,10 +2,15 @@
 
 from inspect import signature
 
+from awase.balancing.agm import AGM
+from awase.balancing.mmpareto import MMPareto
 from awase.balancing.rule import Rule, RuleContext, RuleFactory
 from awase.config import BalancingConfig
 
-RULES: dict[str, RuleFactory] = {}
+RULES: dict[str, RuleFactory] = {
+    "agm": AGM,
+    "mmpareto": MMPareto,
+}
 
 
 def build_rule(config: BalancingConfig | None, context: RuleContext) -> Rule:

@@ -24,7 +24,7 @@ def every_method(modalities: Sequence[str], ranks: Sequence[int] = (1, 4, 16)) -
     """
     variants = [
         _labelled("joint-sum", "joint", fusion="sum"),
-        _labelled("joint-multi-loss", "joint", fusion="sum", modality_weight=1.0),
+        _labelled("joint-multi-loss", "joint", own_heads=True, modality_weight=1.0),
         _labelled("ume-probabilities", "ume", mean="probabilities"),
         _labelled("ume-calibrated", "ume", calibrated=True),
         _labelled("ume-weighted", "ume", weighted=True),

@@ -4,9 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from awase.fusion.base import Fusion
+from awase.fusion.conditioned import Film, Gated
 from awase.fusion.late import Concat, LateMean, Mlp, Sum
 
-FUSIONS: dict[str, type[Fusion]] = {"late_mean": LateMean, "concat": Concat, "sum": Sum, "mlp": Mlp}
+FUSIONS: dict[str, type[Fusion]] = {
+    "late_mean": LateMean,
+    "concat": Concat,
+    "sum": Sum,
+    "mlp": Mlp,
+    "film": Film,
+    "gated": Gated,
+}
 
 
 def build_fusion(
@@ -31,4 +39,4 @@ def needs_heads(name: str) -> bool:
     return FUSIONS[name].needs_heads if name in FUSIONS else True
 
 
-__all__ = ["FUSIONS", "Concat", "Fusion", "LateMean", "Mlp", "Sum", "build_fusion", "needs_heads"]
+__all__ = ["FUSIONS", "Concat", "Film", "Fusion", "Gated", "LateMean", "Mlp", "Sum", "build_fusion", "needs_heads"]

@@ -7,21 +7,30 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from awase.config import Node
+from awase.methods.agm import agm
 from awase.methods.context import MethodContext
+from awase.methods.gradient_blending import gradient_blending, gradient_blending_online
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
 from awase.methods.mmlora import mmlora
+from awase.methods.mmpareto import mmpareto
 from awase.methods.ume import ume, ume_full
+from awase.methods.umt import umt
 from awase.methods.unimodal import unimodal
 
 Method = Callable[..., list[Node]]
 
 METHODS: dict[str, Method] = {
+    "agm": agm,
     "frozen_linear": frozen_linear,
+    "gradient_blending": gradient_blending,
+    "gradient_blending_online": gradient_blending_online,
     "joint": joint,
     "joint_finetuned": joint_finetuned,
     "mmlora": mmlora,
+    "mmpareto": mmpareto,
     "ume": ume,
     "ume_full": ume_full,
+    "umt": umt,
     "unimodal": unimodal,
 }
 
