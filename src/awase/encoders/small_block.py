@@ -24,7 +24,8 @@ class Attention(nn.Module):
         """What each token, or each of the last `last`, takes from all tokens that `mask` marks (None: from all)."""
         asking = x if last is None else x[:, -last:]
         q, k, v = split_heads(self.num_heads, self.q(asking), self.k(x), self.v(x))
-        return self.out(join_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask(mask))))
+        result: Tensor = self.out(join_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask(mask))))
+        return result
 
 
 class Block(nn.Module):

@@ -40,7 +40,8 @@ class _SmallVit(nn.Module):
         clips = inputs.transpose(1, 2) if inputs.dim() == 5 else inputs.unsqueeze(2)  # (batch, channels, time, h, w)
         sides = zip(reversed(clips.shape[2:]), reversed(self.patch), strict=True)
         filled = F.pad(clips, [pad for side, step in sides for pad in (0, -side % step)])
-        return self.patches(filled).flatten(2).transpose(1, 2) + self.position
+        tokens: Tensor = self.patches(filled).flatten(2).transpose(1, 2)
+        return tokens + self.position
 
     def block(self, index: int, hidden: Tensor) -> Tensor:
         result: Tensor = self.blocks[index](hidden, None)

@@ -9,7 +9,11 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from awase.config import Node
 from awase.methods.context import MethodContext
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
+from awase.methods.mbt import mbt
+from awase.methods.mmbt import mmbt
 from awase.methods.mmlora import mmlora
+from awase.methods.pmf import pmf
+from awase.methods.pmf_l import pmf_l
 from awase.methods.ume import ume, ume_full
 from awase.methods.unimodal import unimodal
 
@@ -19,7 +23,11 @@ METHODS: dict[str, Method] = {
     "frozen_linear": frozen_linear,
     "joint": joint,
     "joint_finetuned": joint_finetuned,
+    "mbt": mbt,
+    "mmbt": mmbt,
     "mmlora": mmlora,
+    "pmf": pmf,
+    "pmf_l": pmf_l,
     "ume": ume,
     "ume_full": ume_full,
     "unimodal": unimodal,
