@@ -1,7 +1,6 @@
 """Bottleneck tokens: the modalities' transformers exchange what they know through a few tokens they share (MBT)."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -12,8 +11,6 @@ from awase.fusion.late import weighted_sum
 from awase.fusion.rows import Rows, put, put_encoded, rows_with, take, take_inputs
 from awase.fusion.streams import token_streams
 from awase.types import Batch, Encoded, TokenBlocks, Tokens
-
-Head = Literal["token", "gap"]
 
 
 class Bottleneck(Fusion):
@@ -41,7 +38,7 @@ class Bottleneck(Fusion):
         encoders: Mapping[str, nn.Module],
         num_bottlenecks: int = 4,
         fusion_layer: int | None = None,
-        head: Head = "token",
+        head: str = "token",
         zero_init: bool = True,
     ) -> None:
         super().__init__(dims, num_classes, multi_label)

@@ -104,7 +104,8 @@ class Prompts(Fusion):
             if len(group):
                 some = {name: towers[name] for name in names}
                 parts.append((group, self._together(some, batch, group)))
-        return {name: _merged(name, parts, len(batch), self.dims[name], batch.index.device) for name in towers}
+        nothing = {name: layers[0].query.new_zeros(len(batch), self.dims[name]) for name, layers in self.layers.items()}
+        return {name: _merged(name, parts, nothing[name]) for name in towers}
 
     def forward(
         self, features: Features, head_logits: Logits, present: Presence
@@ -169,13 +170,11 @@ def _groups(rows: Mapping[str, Rows], size: int, device: torch.device) -> dict[t
     return {names: mask.nonzero().squeeze(1) for names, mask in found.items()}
 
 
-def _merged(
-    name: str, parts: list[tuple[Tensor, dict[str, Encoded]]], size: int, dim: int, device: torch.device
-) -> Encoded:
-    """One encoding of all samples from those of the groups that have the modality."""
-    mine = [put_encoded(encoded[name], group, size) for group, encoded in parts if name in encoded]
+def _merged(name: str, parts: list[tuple[Tensor, dict[str, Encoded]]], nothing: Float[Tensor, "batch dim"]) -> Encoded:
+    """One encoding of all samples from those of the groups that have the modality; `nothing` where none has it."""
+    mine = [put_encoded(encoded[name], group, len(nothing)) for group, encoded in parts if name in encoded]
     if not mine:
-        return Encoded(torch.zeros(size, dim, device=device))
+        return Encoded(nothing)
     pooled = torch.stack([one.pooled for one in mine]).sum(dim=0)
     tokens = torch.stack([one.tokens for one in mine if one.tokens is not None]).sum(dim=0)
     masks = [one.mask for one in mine if one.mask is not None]

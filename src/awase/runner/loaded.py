@@ -169,10 +169,9 @@ def _classifier(folder: Path, saved: SavedModel, cache: Path) -> Classifier:
 
 
 def _never_trained(saved: SavedModel, parts: list[dict[str, Tensor]]) -> set[str]:
-    """The modalities whose pretrained encoders no stage trained: their weights are still where they came from."""
+    """The modalities whose encoders no stage trained: their weights are what the pretrained files, or the seed, say."""
     trained = {part_of(name) for part in parts for name in part}
-    encoders = saved.spec.encoders
-    return {name for name, config in encoders.items() if config.pretrained and f"{name}.encoder" not in trained}
+    return {name for name in saved.stage.modalities if f"{name}.encoder" not in trained}
 
 
 def _cell(value: Any, is_text: bool) -> Any:
