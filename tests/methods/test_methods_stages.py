@@ -207,7 +207,13 @@ def test_the_controls_of_mmlora():
     assert build_method("mmlora", context(TWO), {})[-1].objective == ObjectiveConfig()
 
 
-SETTINGS = {"unimodal": {"modality": "audio"}}
+PAIR = {"modalities": ("audio", "video")}
+SETTINGS = {
+    "unimodal": {"modality": "audio"},
+    "mmbt": {"text": "audio", "other": "video"},
+    "pmf": PAIR,
+    "pmf_l": PAIR,
+}
 
 
 @MODALITIES
