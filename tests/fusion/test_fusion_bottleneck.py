@@ -94,22 +94,20 @@ def test_every_sample_is_its_definition(families, pattern, head):
             assert not encoded[name].pooled[row].any()
 
 
-@pytest.mark.parametrize("fusion_layer", [0, 1, 2])
+@pytest.mark.parametrize("fusion_layer", [0, 1])
 def test_any_layer_can_be_the_first(fusion_layer):
     model, batch = model_of(TWO, fusion_layer=fusion_layer), make_batch(TWO)
     expected = [definition(model, TWO, batch, row)[0] for row in range(ROWS)]
     torch.testing.assert_close(model(batch).logits, torch.stack(expected).float())
 
 
-def test_the_modalities_meet_in_the_bottleneck_alone():
-    """What one sees reaches the other from the second fused block on, and not in the last alone."""
+def test_the_modalities_meet_in_the_bottleneck():
     batch = make_batch(TWO)
     other = make_batch(TWO)
     other.inputs["video"] = other.inputs["video"] + 1
-    for fusion_layer, meets in ((2, False), (1, True)):
-        model = model_of(TWO, fusion_layer=fusion_layer)
-        first, second = (model.encode(one)["text"].pooled for one in (batch, other))
-        assert torch.equal(first, second) is not meets
+    model = model_of(TWO)
+    first, second = (model.encode(one)["text"].pooled for one in (batch, other))
+    assert bool((first != second).any(1).all())
 
 
 def test_absent_samples_are_not_run():
@@ -135,8 +133,8 @@ def test_the_head_begins_at_zero_unless_told():
     assert model_of(TWO)(make_batch(TWO)).logits.any()
 
 
-@pytest.mark.parametrize(("depth", "layer"), [(1, 0), (2, 1), (3, 2), (12, 8), (24, 16)])
-def test_two_thirds_of_the_blocks_run_alone(depth, layer):
+@pytest.mark.parametrize(("depth", "layer"), [(2, 0), (3, 1), (4, 2), (5, 3), (6, 4), (12, 8), (24, 16)])
+def test_two_thirds_of_the_blocks_run_alone_but_two(depth, layer):
     with torch.device("meta"):
         encoder = make_encoder("audio", "vit", depth=depth)
         fusion = Bottleneck({"a": DIM, "b": DIM}, CLASSES, encoders={"a": encoder, "b": encoder})
@@ -171,9 +169,11 @@ def test_wrong_encoders_and_values_are_sentences():
         other.dim = getattr(other, "dim", 3)
         with pytest.raises(ValueError, match=said):
             build({"video": video, "text": other})
+    with pytest.raises(ValueError, match="2 blocks or more; these have 1"):
+        build({name: make_encoder(name, "vit", depth=1) for name in ("video", "audio")})
     text = make_encoder("text", "words")
     for options, said in (
-        ({"fusion_layer": 3}, "0 to 2 in encoders of 3 blocks; fusion_layer is 3"),
+        ({"fusion_layer": 2}, r"0 to 1 in encoders of 3 blocks.*; fusion_layer is 2"),
         ({"fusion_layer": -1}, "fusion_layer is -1"),
         ({"num_bottlenecks": 0}, "1 bottleneck token or more; got 0"),
         ({"head": "cls"}, "'token' or 'gap', not 'cls'"),

@@ -18,9 +18,10 @@ class Bottleneck(Fusion):
 
     From block l = `fusion_layer` on: [x_m; z] -> block_m -> (x_m, z_m) for every modality m, all with the z of the
     block before; then z is the mean of the z_m of the modalities a sample has. `fusion_layer=None` is two thirds of the
-    depth, rounded (8 of 12). The head is one linear layer for all modalities: `token` takes the mean of its logits of
-    each modality's encoding, `gap` its logits of the mean over all tokens; with `zero_init` it begins at zero. Both
-    split exactly per modality. Raises `ValueError` for encoders that pass no tokens, or differ in depth or width.
+    depth, rounded (8 of 12), and leaves two blocks at least: one alone would exchange nothing. The head is one linear
+    layer for all modalities: `token` takes the mean of its logits of each modality's encoding, `gap` its logits of the
+    mean over all tokens; with `zero_init` it begins at zero. Both split exactly per modality. Raises `ValueError` for
+    encoders that pass no tokens, or differ in depth or width.
 
     Source: Nagrani et al., Attention Bottlenecks for Multimodal Fusion, NeurIPS 2021.
     """
@@ -111,12 +112,16 @@ def _shared_shape(streams: Mapping[str, TokenBlocks]) -> tuple[int, int]:
 
 
 def _fusion_layer(wanted: int | None, depth: int) -> int:
+    """The first fused block; what one block writes into the bottleneck the next one reads, so there are two or more."""
+    last = depth - 2
+    if last < 0:
+        raise ValueError(f"Bottleneck tokens need encoders of 2 blocks or more; these have {depth}.")
     if wanted is None:
-        return min(round(2 * depth / 3), depth - 1)
-    if not 0 <= wanted < depth:
+        return min(round(2 * depth / 3), last)
+    if not 0 <= wanted <= last:
         raise ValueError(
-            f"The first block in which modalities meet is one of 0 to {depth - 1} in encoders of {depth} blocks; "
-            f"fusion_layer is {wanted}."
+            f"The first fused block is one of 0 to {last} in encoders of {depth} blocks (what it writes into the "
+            f"bottleneck is read by the next); fusion_layer is {wanted}."
         )
     return wanted
 

@@ -104,8 +104,8 @@ class Prompts(Fusion):
             if len(group):
                 some = {name: towers[name] for name in names}
                 parts.append((group, self._together(some, batch, group)))
-        nothing = {name: layers[0].query.new_zeros(len(batch), self.dims[name]) for name, layers in self.layers.items()}
-        return {name: _merged(name, parts, nothing[name]) for name in towers}
+        like = next(self.parameters())
+        return {name: _merged(name, parts, like.new_zeros(len(batch), self.dims[name])) for name in towers}
 
     def forward(
         self, features: Features, head_logits: Logits, present: Presence
