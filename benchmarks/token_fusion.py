@@ -29,7 +29,7 @@ from awase.config import EncoderConfig
 from awase.encoders import build_encoder
 from awase.fusion import Bottleneck, Prompts
 from awase.runner.provenance import processor_name
-from awase.types import Batch, TokenBlocks, Tokens
+from awase.types import Batch, Inputs, TokenBlocks, Tokens
 
 LAYERS, WORDS, CLASSES, SIDE = 12, 40, 101, 224
 
@@ -66,7 +66,7 @@ def samples(size: Size, device: str) -> Batch:
     """Complete samples."""
     generator = torch.Generator().manual_seed(0)
     mask = (torch.arange(WORDS) < WORDS // 2).long().expand(size.batch, -1)
-    inputs = {
+    inputs: dict[str, Inputs] = {
         "image": torch.randn(size.batch, 3, SIDE, SIDE, generator=generator),
         "text": {
             "input_ids": torch.randint(2, 1000, (size.batch, WORDS), generator=generator),
