@@ -54,11 +54,40 @@ def map_inputs(value: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder makes of one modality: one vector per sample, and its tokens where it has some."""
+    """What an encoder makes of one modality: one vector per sample, and its tokens where it has some.
+
+    `grid` is the height and width of the map whose places the tokens are, row by row; None: they are a sequence.
+    """
 
     pooled: Float[Tensor, "batch dim"]
     tokens: Float[Tensor, "batch tokens dim"] | None = None
     mask: Bool[Tensor, "batch tokens"] | None = None
+    grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What passes between the blocks of a transformer: a sequence per sample; `mask` says which are real (None: all).
+
+    The sequence is `pieces` equally long pieces (the frames of a clip), one after the other; a token attends within
+    its own piece.
+    """
+
+    values: Float[Tensor, "batch tokens dim"]
+    mask: Bool[Tensor, "batch tokens"] | None = None
+    pieces: int = 1
+
+    def longer(self, *more: Float[Tensor, "batch _ dim"]) -> "Tokens":
+        """One piece of all the tokens, with further ones, all of them real, at the end."""
+        values = torch.cat((self.values, *more), dim=1)
+        if self.mask is None:
+            return Tokens(values)
+        real = self.mask.new_ones(len(values), values.shape[1] - self.values.shape[1])
+        return Tokens(values, torch.cat((self.mask, real), dim=1))
+
+    def with_values(self, values: Float[Tensor, "batch tokens dim"]) -> "Tokens":
+        """The same sequence with other values."""
+        return replace(self, values=values)
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,47 @@ class Encoder(Protocol):
     def suffix(self, hidden: Any) -> Encoded: ...
 
     def __call__(self, inputs: Any) -> Encoded: ...
+
+
+@runtime_checkable
+class TokenBlocks(Protocol):
+    """An encoder as blocks over a sequence of tokens that may be made longer between them: attribute `token_blocks`.
+
+    `embed` gives the tokens after the first `stop` blocks; `block` runs one; `last_rows` gives the last `count` tokens
+    that `block` would, where the structure allows it without the others; `finish` gives the encoding, with all tokens.
+    """
+
+    dim: int
+    num_blocks: int
+
+    def embed(self, inputs: Any, stop: int) -> Tokens: ...
+
+    def block(self, index: int, tokens: Tokens) -> Tokens: ...
+
+    def last_rows(self, index: int, tokens: Tokens, count: int) -> Tensor: ...
+
+    def finish(self, tokens: Tokens) -> Encoded: ...
+
+
+@runtime_checkable
+class WordEmbeddings(Protocol):
+    """The embeddings of a text encoder that can be filled with vectors of others: attribute `word_embeddings`.
+
+    `words` gives embeddings before positions; `place` adds positions (below `num_positions`) and segments (below
+    `num_segments`; 0: it has none) and gives what goes into the first block.
+    """
+
+    num_positions: int
+    num_segments: int
+
+    def words(self, ids: Int[Tensor, "batch tokens"]) -> Tensor: ...
+
+    def place(
+        self,
+        values: Float[Tensor, "batch tokens dim"],
+        positions: Int[Tensor, " tokens"],
+        segments: Int[Tensor, " tokens"],
+    ) -> Tensor: ...
 
 
 @runtime_checkable

@@ -44,7 +44,9 @@ def test_every_kind_has_a_default(kind: str) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'resnet19'; there are mlp, resnet18, small_cnn, small_transformer, timm"):
+    with pytest.raises(
+        ValueError, match="'resnet19'; there are mlp, resnet18, small_cnn, small_transformer, small_vit, timm"
+    ):
         _build("resnet19")
     with pytest.raises(ValueError, match="no option widht; it has width, depth, dropout"):
         _build("mlp", options={"widht": 3})
@@ -62,6 +64,8 @@ def test_unknown_names_list_the_known_ones() -> None:
         ("small_cnn", "video", (3, 13, 17), r"\(frames, channels, height, width\); got \(3, 13, 17\)"),
         ("small_transformer", "audio", (1, 19, 23), "takes text, not 'audio'"),
         ("mlp", "text", (7,), "takes array"),
+        ("small_vit", "text", (7,), "takes image, audio, video, flow"),
+        ("small_vit", "audio", (9600,), r"spectrogram; got \(9600,\)"),
         ("timm", "text", (7,), "takes image, audio, video, flow"),
         ("resnet18", "audio", (9600,), "a spectrogram"),
         ("transformers", "image", (3, 13, 17), "takes text, audio"),

@@ -33,6 +33,10 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
     ("small_cnn", {"width": 3, "dim": 11, "temporal": "mean"}, "flow", (5, 2, 13, 17)),
     ("mlp", {"width": 11, "depth": 3}, "array", (5, 3)),
     ("small_transformer", {"dim": 12, "num_heads": 2, "depth": 3, "vocabulary_size": 31}, "text", (7,)),
+    ("small_vit", {"dim": 12, "num_heads": 2, "depth": 3}, "image", (3, 13, 17)),
+    ("small_vit", {"dim": 12, "num_heads": 2, "patch": 5}, "audio", (1, 19, 23)),
+    ("small_vit", {"dim": 12, "num_heads": 2}, "video", (5, 1, 13, 17)),
+    ("small_vit", {"dim": 12, "num_heads": 2, "frames": 3}, "flow", (5, 2, 13, 17)),
     ("resnet18", {}, "audio", (1, 33, 37)),
     ("resnet18", {"init": "timm"}, "flow", (3, 2, 33, 37)),
     ("timm", {"model": "resnet18"}, "video", (2, 3, 33, 37)),
@@ -70,7 +74,7 @@ def sample(kind: str, shape: tuple[int, ...], batch: int = 2) -> Any:
 
 def test_every_encoder_is_swept() -> None:
     assert {name for name, *_ in CASES} == set(ENCODERS)
-    assert len(ENCODERS) == 6
+    assert len(ENCODERS) == 7
 
 
 @_EACH
@@ -160,7 +164,7 @@ def test_saved_weights_load_into_one_built_from_another_seed(
     encoder = make(name, options, kind, shape, seed=5).eval()
     other = make(name, options, kind, shape, seed=6).eval()
     save_file({key: value.clone() for key, value in encoder.state_dict().items()}, tmp_path / "model.safetensors")
-    if name in ("small_cnn", "small_transformer", "mlp"):
+    if name in ("small_cnn", "small_transformer", "small_vit", "mlp"):
         config = EncoderConfig(name=name, options=options, pretrained=str(tmp_path))
         other = build_encoder(config, kind=kind, input_shape=shape, seed=6).eval()
     else:

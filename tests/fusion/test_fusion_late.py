@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from awase.fusion import FUSIONS, Concat, LateMean, Sum, build_fusion, needs_heads
 
+LATE = [name for name, kind in FUSIONS.items() if not kind.mixes]
 DIMS = {"audio": 5, "text": 3, "video": 7}
 CLASSES, ROWS = 4, 11
 
@@ -83,7 +84,7 @@ def test_complete_late_mean_is_exactly_the_mean_of_the_stack():
 def test_presence_of_all_is_the_same_as_none_given():
     features, logits = numbers()
     everyone = {name: torch.ones(ROWS, dtype=torch.bool) for name in DIMS}
-    for name in FUSIONS:
+    for name in LATE:
         torch.manual_seed(0)
         fusion = build_fusion(name, dims_of(name), CLASSES, {})
         assert torch.equal(fusion(features, logits, everyone)[0], fusion(features, logits, EVERYONE)[0])
@@ -99,7 +100,7 @@ def test_what_stands_in_absent_rows_does_not_matter():
             other_logits[name] = torch.where(mask[:, None], logits[name], other_logits[name])
         else:
             other_features[name], other_logits[name] = features[name], logits[name]
-    for name in FUSIONS:
+    for name in LATE:
         torch.manual_seed(0)
         fusion = build_fusion(name, dims_of(name), CLASSES, {})
         assert torch.equal(fusion(features, logits, present)[0], fusion(other_features, other_logits, present)[0])
@@ -243,6 +244,9 @@ def test_fusions_say_whether_they_need_heads():
         "mlp": False,
         "film": False,
         "gated": False,
+        "bottleneck": False,
+        "mmbt": False,
+        "prompts": True,
     }
     assert needs_heads("no such fusion")
 
@@ -250,7 +254,7 @@ def test_fusions_say_whether_they_need_heads():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("flim", {}, ["'flim'", "concat, film, gated, late_mean, mlp, sum"]),
+        ("flim", {}, ["'flim'", "bottleneck, concat, film, gated, late_mean, mlp, mmbt, prompts, sum"]),
         ("late_mean", {"off": 1}, ["off", "of, weights, temperatures"]),
         ("sum", {"of": "logits"}, ["of", "none"]),
         ("late_mean", {"of": "votes"}, ["'votes'", "'logits'", "'probabilities'"]),

@@ -252,7 +252,13 @@ def test_the_controls_of_mmlora():
     assert build_method("mmlora", context(TWO), {})[-1].objective == ObjectiveConfig()
 
 
-SETTINGS = {"unimodal": {"modality": "audio"}}
+PAIR = {"modalities": ("audio", "video")}
+SETTINGS = {
+    "unimodal": {"modality": "audio"},
+    "mmbt": {"text": "audio", "other": "video"},
+    "pmf": PAIR,
+    "pmf_l": PAIR,
+}
 MEASURED = ("gradient_blending", "gradient_blending_online")
 """Methods whose measuring stages train as the last one does, so that `training` changes all of them."""
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from awase.types import Encoded, Inputs
+from awase.types import Encoded, Inputs, TokenBlocks, Tokens, WordEmbeddings
 
 
 @runtime_checkable
@@ -28,6 +28,25 @@ class Network(Protocol):
     def block(self, index: int, hidden: Any) -> Any: ...
 
     def head(self, hidden: Any) -> Encoded: ...
+
+
+@runtime_checkable
+class TokenNetwork(Network, Protocol):
+    """A network whose hidden states are sequences of tokens, if `passes_tokens`; `write` undoes `read`."""
+
+    @property
+    def passes_tokens(self) -> bool: ...
+
+    @property
+    def word_embeddings(self) -> WordEmbeddings | None: ...
+
+    def read(self, hidden: Any) -> Tokens: ...
+
+    def write(self, tokens: Tokens) -> Any: ...
+
+    def last_rows(self, index: int, tokens: Tokens, count: int) -> Tensor | None: ...
+
+    def finish(self, tokens: Tokens) -> Encoded: ...
 
 
 @contextmanager
@@ -76,25 +95,38 @@ class BlockEncoder(nn.Module):
             )
         self._cut = value
 
+    @property
+    def token_blocks(self) -> TokenBlocks | None:
+        """The encoder as blocks over tokens; None where what passes between its blocks is something else."""
+        network = self.network
+        passes = isinstance(network, TokenNetwork) and network.passes_tokens
+        return _BlocksOfTokens(self, cast(TokenNetwork, network)) if passes else None
+
+    @property
+    def word_embeddings(self) -> WordEmbeddings | None:
+        """The embeddings of a text encoder that takes vectors among its words; None for any other."""
+        return self.network.word_embeddings if isinstance(self.network, TokenNetwork) else None
+
     def enable_checkpointing(self) -> None:
         """Recompute each block in the backward pass instead of keeping its activations."""
         self._recompute = True
 
     def prefix(self, inputs: Inputs) -> Inputs:
         """The hidden state after the first `cut` blocks; the inputs themselves when `cut` is 0."""
-        return inputs if self._cut == 0 else self._blocks(self.network.stem(inputs), 0, self._cut)
+        return inputs if self._cut == 0 else self.run_blocks(self.network.stem(inputs), 0, self._cut)
 
     def suffix(self, hidden: Inputs) -> Encoded:
         """The encoding, from what `prefix` gave."""
         if self._cut == 0:
             hidden = self.network.stem(hidden)
-        return self.network.head(self._blocks(hidden, self._cut, self.num_blocks))
+        return self.network.head(self.run_blocks(hidden, self._cut, self.num_blocks))
 
     def forward(self, inputs: Inputs) -> Encoded:
         """The encoding of `inputs`."""
         return self.suffix(self.prefix(inputs))
 
-    def _blocks(self, hidden: Inputs, first: int, last: int) -> Inputs:
+    def run_blocks(self, hidden: Inputs, first: int, last: int) -> Inputs:
+        """The hidden state after the blocks from `first` up to, without, `last`."""
         for index in range(first, last):
             hidden = self._recomputed(index, hidden) if self._recomputes() else self.network.block(index, hidden)
         return hidden
@@ -110,3 +142,26 @@ class BlockEncoder(nn.Module):
 
         result: Inputs = checkpoint(self.network.block, index, hidden, use_reentrant=False, context_fn=contexts)
         return result
+
+
+class _BlocksOfTokens:
+    """`types.TokenBlocks` of an encoder; no module, so that its state is counted once."""
+
+    def __init__(self, encoder: BlockEncoder, network: TokenNetwork) -> None:
+        self.encoder = encoder
+        self.network = network
+        self.dim = encoder.dim
+        self.num_blocks = encoder.num_blocks
+
+    def embed(self, inputs: Any, stop: int) -> Tokens:
+        return self.network.read(self.encoder.run_blocks(self.network.stem(inputs), 0, stop))
+
+    def block(self, index: int, tokens: Tokens) -> Tokens:
+        return self.network.read(self.encoder.run_blocks(self.network.write(tokens), index, index + 1))
+
+    def last_rows(self, index: int, tokens: Tokens, count: int) -> Tensor:
+        rows = self.network.last_rows(index, tokens, count)
+        return self.block(index, tokens).values[:, -count:] if rows is None else rows
+
+    def finish(self, tokens: Tokens) -> Encoded:
+        return self.network.finish(tokens)

@@ -16,6 +16,7 @@ from awase.encoders.mlp import mlp
 from awase.encoders.request import KINDS, Request
 from awase.encoders.small_cnn import small_cnn
 from awase.encoders.small_transformer import small_transformer
+from awase.encoders.small_vit import small_vit
 from awase.encoders.transformers_encoder import transformers_encoder
 from awase.encoders.vision import resnet18, timm_encoder
 from awase.encoders.wrap import wrap
@@ -26,12 +27,13 @@ _log = logging.getLogger(__name__)
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "small_cnn": small_cnn,
     "small_transformer": small_transformer,
+    "small_vit": small_vit,
     "mlp": mlp,
     "resnet18": resnet18,
     "timm": timm_encoder,
     "transformers": transformers_encoder,
 }
-_BUILT_IN = ("small_cnn", "small_transformer", "mlp")
+_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp")
 _DEFAULTS = {"text": "small_transformer", "array": "mlp"}
 
 

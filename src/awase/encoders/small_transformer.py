@@ -3,51 +3,15 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from awase.encoders.blocks import BlockEncoder
 from awase.encoders.masks import masked_mean, token_mask
 from awase.encoders.request import Request
+from awase.encoders.small_block import Block
 from awase.encoders.words import VOCABULARY_SIZE
-from awase.types import Encoded
-
-
-class _Attention(nn.Module):
-    """Self-attention with separate `q`, `k`, `v` and `out` projections."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.q = nn.Linear(dim, dim)
-        self.k = nn.Linear(dim, dim)
-        self.v = nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, dim)
-
-    def forward(self, x: Float[Tensor, "batch tokens dim"], mask: Bool[Tensor, "batch tokens"]) -> Tensor:
-        q, k, v = (p(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        result: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return result
-
-
-class _Block(nn.Module):
-    """Attention and a feed-forward layer, each after a layer norm and beside a skip connection."""
-
-    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attention = _Attention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim)
-        self.up = nn.Linear(dim, 4 * dim)
-        self.down = nn.Linear(4 * dim, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), mask))
-        result: Tensor = x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
-        return result
+from awase.types import Encoded, Tokens, WordEmbeddings
 
 
 class _SmallTransformer(nn.Module):
@@ -58,13 +22,16 @@ class _SmallTransformer(nn.Module):
         vocabulary_size, max_tokens = sizes
         self.token = nn.Embedding(vocabulary_size, dim)
         self.position = nn.Parameter(torch.randn(max_tokens, dim) * 0.02)
-        self.blocks = nn.ModuleList(_Block(dim, num_heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(dim, num_heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.token.weight, std=0.02)
         self.dim = dim
         self.block_names = tuple(f"blocks.{i}" for i in range(depth))
         self.stem_names: tuple[str, ...] = ("token",)
+        self.passes_tokens = True
+        self.num_positions = max_tokens
+        self.num_segments = 0
 
     def stem(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ids = inputs["input_ids"]
@@ -77,6 +44,37 @@ class _SmallTransformer(nn.Module):
     def head(self, hidden: Mapping[str, Tensor]) -> Encoded:
         tokens = self.norm(hidden["hidden"])
         return Encoded(masked_mean(tokens, hidden["mask"]), tokens, hidden["mask"])
+
+    @property
+    def word_embeddings(self) -> WordEmbeddings:
+        return self
+
+    def words(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
+        embedded: Tensor = self.token(ids)
+        return embedded
+
+    def place(
+        self,
+        values: Float[Tensor, "batch tokens dim"],
+        positions: Int[Tensor, " tokens"],
+        segments: Int[Tensor, " tokens"],
+    ) -> Tensor:
+        placed: Tensor = self.dropout(values + self.position[positions])
+        return placed
+
+    def read(self, hidden: Mapping[str, Tensor]) -> Tokens:
+        return Tokens(hidden["hidden"], hidden["mask"])
+
+    def write(self, tokens: Tokens) -> dict[str, Tensor]:
+        assert tokens.mask is not None, "texts have a mask"
+        return {"hidden": tokens.values, "mask": tokens.mask}
+
+    def last_rows(self, index: int, tokens: Tokens, count: int) -> Tensor:
+        rows: Tensor = self.blocks[index](tokens.values, tokens.mask, count)
+        return rows
+
+    def finish(self, tokens: Tokens) -> Encoded:
+        return self.head(self.write(tokens))
 
 
 def small_transformer(

@@ -11,9 +11,9 @@ from awase.encoders.blocks import BlockEncoder
 from awase.encoders.masks import masked_mean, token_mask
 from awase.encoders.request import Request
 from awase.encoders.split_attention import split_attention
-from awase.encoders.transformers_parts import PARTS, Parts
+from awase.encoders.transformers_parts import PARTS, BertWords, Parts
 from awase.encoders.transformers_weights import create_model
-from awase.types import Encoded, Inputs
+from awase.types import Encoded, Inputs, Tokens
 
 Pool = Literal["auto", "cls", "mean"]
 _AST = "audio-spectrogram-transformer"
@@ -59,6 +59,28 @@ class TransformersNetwork(nn.Module):
         if self.parts is not None:
             tokens = self.parts.after(self.model, tokens)
         return Encoded(self._pooled(tokens, mask), tokens, mask)
+
+    @property
+    def passes_tokens(self) -> bool:
+        return self.parts is not None
+
+    @property
+    def word_embeddings(self) -> BertWords | None:
+        return BertWords(self.model) if self.model.config.model_type == "bert" else None
+
+    def read(self, hidden: Mapping[str, Tensor]) -> Tokens:
+        return Tokens(hidden["hidden"], hidden.get("mask"))
+
+    def write(self, tokens: Tokens) -> dict[str, Tensor]:
+        return {"hidden": tokens.values} if tokens.mask is None else {"hidden": tokens.values, "mask": tokens.mask}
+
+    def last_rows(self, index: int, tokens: Tokens, count: int) -> Tensor | None:
+        if self.parts is None or self.parts.last_rows is None:
+            return None
+        return self.parts.last_rows(self.model.get_submodule(self.layers[index]), tokens.values, tokens.mask, count)
+
+    def finish(self, tokens: Tokens) -> Encoded:
+        return self.head(self.write(tokens))
 
     def _values(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
         if not isinstance(inputs, Tensor):

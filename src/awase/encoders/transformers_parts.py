@@ -4,17 +4,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
+
+from awase.encoders.heads import join_heads, key_mask, split_heads
 
 
 @dataclass(frozen=True)
 class Parts:
-    """One family: where its layers are, what runs before them and what after."""
+    """One family: where its layers are, what runs before them and what after.
+
+    `last_rows(layer, hidden, mask, count)` gives the last `count` tokens after a layer without the others.
+    """
 
     layers: str
     stem_names: tuple[str, ...]
     stem: Callable[[Any, Tensor], Tensor]
     after: Callable[[Any, Tensor], Tensor]
+    last_rows: Callable[[Any, Tensor, Tensor | None, int], Tensor] | None = None
 
 
 def _embedded(model: Any, inputs: Tensor) -> Tensor:
@@ -54,7 +62,40 @@ def _norm_last(model: Any) -> bool:
     return bool(model.config.do_stable_layer_norm)
 
 
-_BERT = Parts("encoder.layer", ("embeddings",), _embedded, _unchanged)
+def _bert_last_rows(layer: Any, hidden: Tensor, mask: Tensor | None, count: int) -> Tensor:
+    own, last = layer.attention.self, hidden[:, -count:]
+    q, k, v = split_heads(own.num_attention_heads, own.query(last), own.key(hidden), own.value(hidden))
+    dropout = own.dropout.p if own.training else 0.0
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_mask(mask), dropout_p=dropout)
+    attended = layer.attention.output(join_heads(mixed), last)
+    result: Tensor = layer.output(layer.intermediate(attended), attended)
+    return result
+
+
+class BertWords:
+    """`types.WordEmbeddings` of a BERT model."""
+
+    def __init__(self, model: Any) -> None:
+        self.embeddings = model.embeddings
+        self.num_positions = int(model.config.max_position_embeddings)
+        self.num_segments = int(model.config.type_vocab_size)
+
+    def words(self, ids: Int[Tensor, "batch tokens"]) -> Tensor:
+        embedded: Tensor = self.embeddings.word_embeddings(ids)
+        return embedded
+
+    def place(
+        self,
+        values: Float[Tensor, "batch tokens dim"],
+        positions: Int[Tensor, " tokens"],
+        segments: Int[Tensor, " tokens"],
+    ) -> Tensor:
+        everyone = segments.expand(len(values), -1)
+        placed: Tensor = self.embeddings(inputs_embeds=values, position_ids=positions[None], token_type_ids=everyone)
+        return placed
+
+
+_BERT = Parts("encoder.layer", ("embeddings",), _embedded, _unchanged, _bert_last_rows)
 _DISTILBERT = Parts("transformer.layer", ("embeddings",), _embedded, _unchanged)
 _WAVE = Parts("encoder.layers", ("feature_extractor", "feature_projection"), _wave_features, _wave_after)
 _AST = Parts("layers", ("embeddings",), _embedded, _layer_norm)

@@ -13,9 +13,9 @@ from awase.encoders.blocks import BlockEncoder
 from awase.encoders.frames import per_frame
 from awase.encoders.request import Request
 from awase.encoders.split_attention import split_attention
-from awase.encoders.timm_parts import parts_of
+from awase.encoders.timm_parts import parts_of, vit_last_rows
 from awase.encoders.timm_weights import create_model, rescaling
-from awase.types import Encoded
+from awase.types import Encoded, Tokens
 
 _KINDS = ("image", "audio", "video", "flow")
 
@@ -54,7 +54,35 @@ class TimmNetwork(nn.Module):
             frames = per_frame(lambda x: self._pooled(self.parts.features(self.model, x)), hidden)
             return Encoded(frames.mean(1), frames)
         features = self.parts.features(self.model, hidden)
-        return Encoded(self._pooled(features), self.parts.tokens(features))
+        grid = (int(features.shape[2]), int(features.shape[3])) if features.dim() == 4 else None
+        tokens = self.parts.tokens(features)
+        return Encoded(self._pooled(features), tokens, grid=None if tokens is None else grid)
+
+    @property
+    def passes_tokens(self) -> bool:
+        return self.parts.is_sequence
+
+    @property
+    def word_embeddings(self) -> None:
+        return None
+
+    def read(self, hidden: Tensor) -> Tokens:
+        return Tokens(hidden.flatten(1, 2), pieces=hidden.shape[1]) if self.kind == "video" else Tokens(hidden)
+
+    def write(self, tokens: Tokens) -> Tensor:
+        return tokens.values.unflatten(1, (tokens.pieces, -1)) if self.kind == "video" else tokens.values
+
+    def last_rows(self, index: int, tokens: Tokens, count: int) -> Tensor | None:
+        if tokens.pieces > 1:
+            return None
+        return vit_last_rows(self.model.blocks[index], tokens.values, count)  # type: ignore[index]
+
+    def finish(self, tokens: Tokens) -> Encoded:
+        features = self.parts.features(self.model, tokens.values)
+        if self.kind != "video":
+            return Encoded(self._pooled(features), features)
+        frames = per_frame(self._pooled, features.unflatten(1, (tokens.pieces, -1)))
+        return Encoded(frames.mean(1), features)
 
     def _each(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return per_frame(function, x) if self.kind == "video" else function(x)

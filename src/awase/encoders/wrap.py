@@ -26,7 +26,7 @@ class _Own(nn.Module):
         return _named(self.module(hidden))
 
     def head(self, hidden: dict[str, Tensor]) -> Encoded:
-        return Encoded(**hidden)
+        return Encoded(hidden["pooled"], hidden.get("tokens"), hidden.get("mask"))
 
 
 def _named(output: Any) -> dict[str, Tensor]:

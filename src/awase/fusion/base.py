@@ -15,7 +15,10 @@ Presence = Mapping[str, Bool[Tensor, " batch"] | None]
 
 
 class Fusion(nn.Module):
-    """Turns per-modality features, or the logits of per-modality heads, into (fused logits, per-modality logits)."""
+    """Turns per-modality features, or the logits of per-modality heads, into (fused logits, per-modality logits).
+
+    A fusion that mixes is built with `encoders` as well: it reads their sizes and keeps none of them.
+    """
 
     needs_heads: ClassVar[bool]
     """Whether it works on the logits of one head per modality."""
@@ -30,6 +33,11 @@ class Fusion(nn.Module):
         self.dims = dims
         self.num_classes = num_classes
         self.multi_label = multi_label
+
+    @property
+    def feature_dims(self) -> dict[str, int]:
+        """The sizes of the features that `forward` takes and that heads of single modalities see."""
+        return self.dims
 
     def forward(
         self, features: Features, head_logits: Logits, present: Presence

@@ -11,8 +11,12 @@ from awase.methods.agm import agm
 from awase.methods.context import MethodContext
 from awase.methods.gradient_blending import gradient_blending, gradient_blending_online
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
+from awase.methods.mbt import mbt
+from awase.methods.mmbt import mmbt
 from awase.methods.mmlora import mmlora
 from awase.methods.mmpareto import mmpareto
+from awase.methods.pmf import pmf
+from awase.methods.pmf_l import pmf_l
 from awase.methods.ume import ume, ume_full
 from awase.methods.umt import umt
 from awase.methods.unimodal import unimodal
@@ -26,8 +30,12 @@ METHODS: dict[str, Method] = {
     "gradient_blending_online": gradient_blending_online,
     "joint": joint,
     "joint_finetuned": joint_finetuned,
+    "mbt": mbt,
+    "mmbt": mmbt,
     "mmlora": mmlora,
     "mmpareto": mmpareto,
+    "pmf": pmf,
+    "pmf_l": pmf_l,
     "ume": ume,
     "ume_full": ume_full,
     "umt": umt,

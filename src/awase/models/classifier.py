@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from awase.fusion import Fusion
-from awase.types import Batch, ClassifierOutput, Encoded, Inputs, map_inputs
+from awase.fusion.rows import encode_rows
+from awase.types import Batch, ClassifierOutput, Encoded
 
 Edit = Callable[
     [Mapping[str, Tensor], Mapping[str, Tensor | None], Batch], tuple[Mapping[str, Tensor], Mapping[str, Tensor | None]]
@@ -111,39 +112,3 @@ def part_of(state_name: str) -> str:
     if kind == "encoders":
         return f"{modality}.adapter" if ADAPTER_MARK in state_name else f"{modality}.encoder"
     return f"{modality}.head" if kind == "heads" else kind
-
-
-def encode_rows(encoder: nn.Module, inputs: Inputs, rows: Bool[Tensor, " batch"] | None) -> Encoded:
-    """`encoder(inputs)` of the rows given, zeros elsewhere; `rows=None` means all.
-
-    Raises nothing for no row at all: the features of one row of zeros, in evaluation mode, give the shape.
-    """
-    if rows is None:
-        encoded: Encoded = encoder(inputs)
-        return encoded
-    chosen = rows.nonzero().squeeze(1)  # (rows,)
-    if len(chosen):
-        some: Encoded = encoder(map_inputs(inputs, lambda value: value.index_select(0, chosen)))
-    else:
-        some = _no_rows(encoder, inputs)
-    return Encoded(
-        _scatter(some.pooled, chosen, len(rows)),
-        None if some.tokens is None else _scatter(some.tokens, chosen, len(rows)),
-        None if some.mask is None else _scatter(some.mask, chosen, len(rows)),
-    )
-
-
-def _no_rows(encoder: nn.Module, inputs: Inputs) -> Encoded:
-    """What the encoder gives for no row; nothing learns from the row of zeros, and no statistic moves."""
-    modes = {module: module.training for module in encoder.modules()}
-    encoder.eval()
-    with torch.no_grad():
-        one: Encoded = encoder(map_inputs(inputs, lambda value: value.new_zeros(1, *value.shape[1:])))
-    for module, mode in modes.items():
-        module.training = mode
-    tokens, mask = one.tokens, one.mask
-    return Encoded(one.pooled[:0], None if tokens is None else tokens[:0], None if mask is None else mask[:0])
-
-
-def _scatter(values: Tensor, rows: Tensor, size: int) -> Tensor:
-    return values.new_zeros(size, *values.shape[1:]).index_copy(0, rows, values)

@@ -33,13 +33,13 @@ def build_classifier(stage: StageConfig, spec: ModelSpec, derived: Mapping[str, 
     num_classes = len(spec.classes)
     heads: dict[str, nn.Module] = {}
     with torch.random.fork_rng(devices=[]):
-        if needs_heads(stage.fusion.name) or stage.own_heads:
-            for name, dim in dims.items():
-                torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
-                heads[name] = nn.Linear(dim, num_classes)
         torch.manual_seed(part_seed(spec.seed, "fusion"))
         options = {**stage.fusion.options, **{k: v for k, v in derived.items() if k != OBJECTIVE}}
-        fusion = build_fusion(stage.fusion.name, dims, num_classes, options, spec.multi_label)
+        fusion = build_fusion(stage.fusion.name, dims, num_classes, options, spec.multi_label, encoders)
+        if needs_heads(stage.fusion.name) or stage.own_heads:
+            for name, dim in fusion.feature_dims.items():
+                torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
+                heads[name] = nn.Linear(dim, num_classes)
     return Classifier(encoders, heads, fusion)
 
 

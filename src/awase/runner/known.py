@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from awase.config import StageConfig
+from awase.fusion.rows import encode_rows
 from awase.models import Classifier
-from awase.models.classifier import encode_rows
 from awase.runner.setting import Setting
 from awase.types import Batch, Encoded, Loader
 

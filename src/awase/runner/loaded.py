@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from awase.config import DataConfig, Runtime, TextInput
 from awase.data import Dataset
@@ -17,6 +18,7 @@ from awase.data.unlabelled import SPLIT, open_unlabelled
 from awase.evaluation import collect, to_predictions
 from awase.files import write_text
 from awase.models import Classifier
+from awase.models.classifier import part_of
 from awase.runner.build import build_classifier
 from awase.runner.card import model_card
 from awase.runner.nodes import check_fit, load_tensors
@@ -151,17 +153,25 @@ def load_model(
 
 
 def _classifier(folder: Path, saved: SavedModel, cache: Path) -> Classifier:
-    bare = without_weights(saved)
+    parts = list(read_weights(folder, saved, cache))
+    frozen = _never_trained(saved, parts) if saved.hashes else set()
+    bare = without_weights(saved, keep=frozen)
     classifier = build_classifier(bare.stage, bare.spec, bare.derived)
     own = classifier.state_dict()
-    parts = list(read_weights(folder, saved, cache))
     # A run's stages may hold parts that its last model has no place for; what lies beside a model belongs to it.
     used = [{k: v for k, v in part.items() if k in own} if saved.hashes else part for part in parts]
     whole = {name: value for part in used for name, value in part.items()}
     random = saved.hashes and not any(config.pretrained for config in saved.spec.encoders.values())
-    check_fit(whole, own, f"The weights of {folder} are", needed=() if random else own)
+    needed = [name for name in own if part_of(name) not in {f"{modality}.encoder" for modality in frozen}]
+    check_fit(whole, own, f"The weights of {folder} are", needed=() if random else needed)
     load_tensors(classifier, whole)
     return classifier
+
+
+def _never_trained(saved: SavedModel, parts: list[dict[str, Tensor]]) -> set[str]:
+    """The modalities whose encoders no stage trained: their weights are what the pretrained files, or the seed, say."""
+    trained = {part_of(name) for part in parts for name in part}
+    return {name for name in saved.stage.modalities if f"{name}.encoder" not in trained}
 
 
 def _cell(value: Any, is_text: bool) -> Any:

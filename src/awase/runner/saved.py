@@ -1,7 +1,7 @@
 """The files of a saved model: where they are, what they describe, and whether they belong together."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,12 @@ def _encoder(name: str, config: EncoderConfig, trusted: bool) -> EncoderConfig:
     return config
 
 
-def without_weights(saved: SavedModel) -> SavedModel:
-    """The description with encoders that begin from random weights, to be overwritten."""
-    encoders = {name: config.model_copy(update={"pretrained": False}) for name, config in saved.spec.encoders.items()}
+def without_weights(saved: SavedModel, keep: Collection[str] = ()) -> SavedModel:
+    """The description with encoders that begin from random weights, to be overwritten, but for those of `keep`."""
+    encoders = {
+        name: config if name in keep else config.model_copy(update={"pretrained": False})
+        for name, config in saved.spec.encoders.items()
+    }
     return saved.model_copy(update={"spec": saved.spec.model_copy(update={"encoders": encoders})})
 
 

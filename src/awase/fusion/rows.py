@@ -1,0 +1,70 @@
+"""Encoding only the samples that have a modality."""
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from awase.types import Batch, Encoded, Inputs, map_inputs
+
+Rows = Int[Tensor, " rows"] | None
+"""Numbers of samples; None: all of them."""
+
+
+def rows_with(batch: Batch, name: str) -> Rows:
+    """The samples that have the modality: none where the batch does not know it."""
+    if name not in batch.inputs:
+        return torch.zeros(0, dtype=torch.long, device=batch.index.device)
+    return None if name in batch.complete else batch.present[name].nonzero().squeeze(1)
+
+
+def take(values: Tensor, rows: Rows) -> Tensor:
+    """These rows of the values."""
+    return values if rows is None else values.index_select(0, rows)
+
+
+def take_inputs(inputs: Inputs, rows: Rows) -> Inputs:
+    """These rows of a modality's inputs."""
+    return inputs if rows is None else map_inputs(inputs, lambda value: value.index_select(0, rows))
+
+
+def put(values: Tensor, rows: Rows, size: int) -> Tensor:
+    """`size` rows with the values in these, zeros elsewhere."""
+    return values if rows is None else values.new_zeros(size, *values.shape[1:]).index_copy(0, rows, values)
+
+
+def put_encoded(encoded: Encoded, rows: Rows, size: int) -> Encoded:
+    """The encoding of `size` samples of which these have one."""
+    if rows is None:
+        return encoded
+    tokens, mask = encoded.tokens, encoded.mask
+    return Encoded(
+        put(encoded.pooled, rows, size),
+        None if tokens is None else put(tokens, rows, size),
+        None if mask is None else put(mask, rows, size),
+        encoded.grid,
+    )
+
+
+def encode_rows(encoder: nn.Module, inputs: Inputs, rows: Bool[Tensor, " batch"] | None) -> Encoded:
+    """`encoder(inputs)` of the rows given, zeros elsewhere; `rows=None` means all.
+
+    Raises nothing for no row at all: the features of one row of zeros, in evaluation mode, give the shape.
+    """
+    if rows is None:
+        encoded: Encoded = encoder(inputs)
+        return encoded
+    chosen = rows.nonzero().squeeze(1)  # (rows,)
+    some: Encoded = encoder(take_inputs(inputs, chosen)) if len(chosen) else _no_rows(encoder, inputs)
+    return put_encoded(some, chosen, len(rows))
+
+
+def _no_rows(encoder: nn.Module, inputs: Inputs) -> Encoded:
+    """What the encoder gives for no row; nothing learns from the row of zeros, and no statistic moves."""
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    with torch.no_grad():
+        one: Encoded = encoder(map_inputs(inputs, lambda value: value.new_zeros(1, *value.shape[1:])))
+    for module, mode in modes.items():
+        module.training = mode
+    tokens, mask = one.tokens, one.mask
+    return Encoded(one.pooled[:0], None if tokens is None else tokens[:0], None if mask is None else mask[:0], one.grid)
