@@ -2,10 +2,19 @@
 
 from inspect import signature
 
+from awase.balancing.mla import Mla
+from awase.balancing.ogm_ge import OgmGe
+from awase.balancing.opm import Opm
+from awase.balancing.pmr import Pmr
 from awase.balancing.rule import Rule, RuleContext, RuleFactory
 from awase.config import BalancingConfig
 
-RULES: dict[str, RuleFactory] = {}
+RULES: dict[str, RuleFactory] = {
+    "mla": Mla,
+    "ogm_ge": OgmGe,
+    "opm": Opm,
+    "pmr": Pmr,
+}
 
 
 def build_rule(config: BalancingConfig | None, context: RuleContext) -> Rule:

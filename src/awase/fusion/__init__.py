@@ -5,8 +5,15 @@ from typing import Any
 
 from awase.fusion.base import Fusion
 from awase.fusion.late import Concat, LateMean, Mlp, Sum
+from awase.fusion.shared import SharedHead
 
-FUSIONS: dict[str, type[Fusion]] = {"late_mean": LateMean, "concat": Concat, "sum": Sum, "mlp": Mlp}
+FUSIONS: dict[str, type[Fusion]] = {
+    "late_mean": LateMean,
+    "concat": Concat,
+    "sum": Sum,
+    "mlp": Mlp,
+    "shared_head": SharedHead,
+}
 
 
 def build_fusion(
@@ -31,4 +38,4 @@ def needs_heads(name: str) -> bool:
     return FUSIONS[name].needs_heads if name in FUSIONS else True
 
 
-__all__ = ["FUSIONS", "Concat", "Fusion", "LateMean", "Mlp", "Sum", "build_fusion", "needs_heads"]
+__all__ = ["FUSIONS", "Concat", "Fusion", "LateMean", "Mlp", "SharedHead", "Sum", "build_fusion", "needs_heads"]

@@ -9,7 +9,11 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from awase.config import Node
 from awase.methods.context import MethodContext
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
+from awase.methods.mla import mla
 from awase.methods.mmlora import mmlora
+from awase.methods.ogm_ge import ogm_ge
+from awase.methods.opm import opm
+from awase.methods.pmr import pmr
 from awase.methods.ume import ume, ume_full
 from awase.methods.unimodal import unimodal
 
@@ -19,7 +23,11 @@ METHODS: dict[str, Method] = {
     "frozen_linear": frozen_linear,
     "joint": joint,
     "joint_finetuned": joint_finetuned,
+    "mla": mla,
     "mmlora": mmlora,
+    "ogm_ge": ogm_ge,
+    "opm": opm,
+    "pmr": pmr,
     "ume": ume,
     "ume_full": ume_full,
     "unimodal": unimodal,
