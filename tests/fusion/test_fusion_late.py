@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from awase.fusion import FUSIONS, Concat, LateMean, Sum, build_fusion, needs_heads
 
-LATE = [name for name, kind in FUSIONS.items() if not kind.mixes]
 DIMS = {"audio": 5, "text": 3, "video": 7}
 CLASSES, ROWS = 4, 11
+LATE = [name for name, kind in FUSIONS.items() if not kind.mixes and name != "shared_head"]
+"""Fusions after the encoders, of features of different sizes."""
 
 
 def numbers(seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -247,6 +248,7 @@ def test_fusions_say_whether_they_need_heads():
         "bottleneck": False,
         "mmbt": False,
         "prompts": True,
+        "shared_head": False,
     }
     assert needs_heads("no such fusion")
 
@@ -254,7 +256,8 @@ def test_fusions_say_whether_they_need_heads():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("flim", {}, ["'flim'", "bottleneck, concat, film, gated, late_mean, mlp, mmbt, prompts, sum"]),
+        ("flim", {}, ["'flim'", "bottleneck, concat, film, gated, late_mean, mlp, mmbt, prompts, shared_head, sum"]),
+        ("film", {}, ["'film'", "concat, late_mean, mlp, shared_head, sum"]),
         ("late_mean", {"off": 1}, ["off", "of, weights, temperatures"]),
         ("sum", {"of": "logits"}, ["of", "none"]),
         ("late_mean", {"of": "votes"}, ["'votes'", "'logits'", "'probabilities'"]),

@@ -173,7 +173,9 @@ def make_loop(
     data = batches or Batches(samples(23, absent=0.3), config.batch_size)
     validation = samples(19, absent=0.3, seed=1)
     world = settings.get("world", ALONE)
-    built = build_rule(rule, rule_context(model, trained, epochs=config.epochs, world=world))
+    steps = -(-len(data) // config.accumulate)
+    context = rule_context(model, trained, epochs=config.epochs, steps_per_epoch=steps, world=world)
+    built = build_rule(rule, context)
     work = Work(
         batches=data,
         forward=lambda batch: forward_of(model, batch, built),

@@ -3,13 +3,21 @@
 from inspect import signature
 
 from awase.balancing.agm import AGM
+from awase.balancing.mla import Mla
 from awase.balancing.mmpareto import MMPareto
+from awase.balancing.ogm_ge import OgmGe
+from awase.balancing.opm import Opm
+from awase.balancing.pmr import Pmr
 from awase.balancing.rule import Rule, RuleContext, RuleFactory
 from awase.config import BalancingConfig
 
 RULES: dict[str, RuleFactory] = {
     "agm": AGM,
     "mmpareto": MMPareto,
+    "mla": Mla,
+    "ogm_ge": OgmGe,
+    "opm": Opm,
+    "pmr": Pmr,
 }
 
 

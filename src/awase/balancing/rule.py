@@ -45,7 +45,7 @@ class RuleContext:
     """What a rule may know: the model it balances, the loss of one set of logits, the processes, seed and epochs.
 
     `trained` holds the parameters that learn, by part (`audio.encoder`, `audio.adapter`, `audio.head`, `fusion`) and
-    name.
+    name. `steps_per_epoch` counts the batches of an optimiser step once, however many phases a rule makes of it.
     """
 
     model: Classifier
@@ -54,6 +54,7 @@ class RuleContext:
     num_classes: int
     multi_label: bool
     epochs: int
+    steps_per_epoch: int = 1
     seed: int = 0
     world: World = ALONE
 
@@ -66,9 +67,9 @@ class RuleContext:
 class Rule(nn.Module):
     """Plain training. A rule overrides what it changes; its buffers are its state and survive in checkpoints.
 
-    The order of a step: for each of `phases`: for each micro-batch `on_encoded` (inside the model), `statistics`,
-    `observe` (of the sum over all processes), `losses`, `backward`; then, once the gradients are the mean over all
-    samples of all processes, `after_backward`; then clipping and the optimiser's step.
+    The order of a step: for each of `phases`: for each micro-batch `view`, `on_encoded` (inside the model),
+    `statistics`, `observe` (of the sum over all processes), `losses`, `backward`; then, once the gradients are the mean
+    over all samples of all processes, `after_backward`; then clipping and the optimiser's step.
     """
 
     def __init__(self, context: RuleContext) -> None:
@@ -86,6 +87,10 @@ class Rule(nn.Module):
 
     def begin(self, epoch: int, phase: str | None) -> None:
         """Called before each step's forward passes with the epoch (from 0) and the phase."""
+
+    def view(self, batch: Batch) -> Batch:
+        """The batch as the forward pass of this phase sees it; the samples stay the same."""
+        return batch
 
     def on_encoded(self, features: Features, present: Presence, batch: Batch) -> tuple[Features, Presence]:
         """The features and presence that go into the fusion in training."""

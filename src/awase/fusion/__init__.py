@@ -11,6 +11,7 @@ from awase.fusion.conditioned import Film, Gated
 from awase.fusion.late import Concat, LateMean, Mlp, Sum
 from awase.fusion.mmbt import Mmbt
 from awase.fusion.prompts import Prompts
+from awase.fusion.shared import SharedHead
 
 FUSIONS: dict[str, type[Fusion]] = {
     "late_mean": LateMean,
@@ -22,6 +23,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "bottleneck": Bottleneck,
     "mmbt": Mmbt,
     "prompts": Prompts,
+    "shared_head": SharedHead,
 }
 
 
@@ -68,6 +70,7 @@ __all__ = [
     "Mlp",
     "Mmbt",
     "Prompts",
+    "SharedHead",
     "Sum",
     "build_fusion",
     "needs_heads",

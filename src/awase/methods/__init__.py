@@ -12,11 +12,15 @@ from awase.methods.context import MethodContext
 from awase.methods.gradient_blending import gradient_blending, gradient_blending_online
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
 from awase.methods.mbt import mbt
+from awase.methods.mla import mla
 from awase.methods.mmbt import mmbt
 from awase.methods.mmlora import mmlora
 from awase.methods.mmpareto import mmpareto
+from awase.methods.ogm_ge import ogm_ge
+from awase.methods.opm import opm
 from awase.methods.pmf import pmf
 from awase.methods.pmf_l import pmf_l
+from awase.methods.pmr import pmr
 from awase.methods.ume import ume, ume_full
 from awase.methods.umt import umt
 from awase.methods.unimodal import unimodal
@@ -36,6 +40,10 @@ METHODS: dict[str, Method] = {
     "mmpareto": mmpareto,
     "pmf": pmf,
     "pmf_l": pmf_l,
+    "mla": mla,
+    "ogm_ge": ogm_ge,
+    "opm": opm,
+    "pmr": pmr,
     "ume": ume,
     "ume_full": ume_full,
     "umt": umt,

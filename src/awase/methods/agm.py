@@ -19,6 +19,6 @@ def agm(
         train=trained_parts(fusion),
         fusion=FusionConfig(name=fusion),
         balancing=BalancingConfig(name="agm", options={"alpha": alpha}),
-        training=changed(context.joint, training),
+        training=changed(context.joint_from_start, training),
     )
     return [stage]

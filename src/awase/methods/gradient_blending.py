@@ -17,7 +17,7 @@ def gradient_blending(context: MethodContext, training: Changes | None = None) -
     sum_k w_k CE(z_k, y), w_k ~ G_k / O_k^2, with a linear layer on the concatenated features and a head of its own per
     modality. Source: Wang, Tran and Feiszli, CVPR 2020.
     """
-    config = changed(context.joint, training)
+    config = changed(context.joint_from_start, training)
     measured = [_measuring(context, head, config, (), "") for head in (JOINT, *context.modalities)]
     return [*measured, _decision(context, "weights", ""), _blended(context, "blended", "weights", (), config)]
 
@@ -36,7 +36,7 @@ def gradient_blending_online(
     """
     if super_epoch < 1:
         raise ValueError(f"A super-epoch of G-Blending has 1 or more epochs; this is {super_epoch}.")
-    whole = changed(changed(context.joint, {"schedule": "constant", "warmup_epochs": 0.0}), training)
+    whole = changed(changed(context.joint_from_start, {"schedule": "constant", "warmup_epochs": 0.0}), training)
     nodes: list[Node] = []
     start: tuple[str, ...] = ()
     for number, first in enumerate(range(0, whole.epochs, super_epoch), start=1):

@@ -39,7 +39,7 @@ def joint(
         fusion=FusionConfig(name=fusion, options=_options(context, fusion, conditioning)),
         objective=ObjectiveConfig(modality_weight=modality_weight),
         own_heads=own_heads,
-        training=changed(context.joint, training),
+        training=changed(context.joint_from_start, training),
     )
     return [stage]
 

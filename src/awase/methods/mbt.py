@@ -30,6 +30,6 @@ def mbt(
         modalities=context.modalities,
         train=("*.encoder", "fusion"),
         fusion=FusionConfig(name="bottleneck", options=options),
-        training=changed(context.joint, training),
+        training=changed(context.joint_from_start, training),
     )
     return [stage]

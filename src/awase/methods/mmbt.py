@@ -28,11 +28,11 @@ def mmbt(
         name="mmbt",
         options={"num_places": num_places, "special_ids": None if special_ids is None else list(special_ids)},
     )
-    first = changed(context.joint, warmup_training)
+    first = changed(context.joint_from_start, warmup_training)
     plans = [
         ("warmup-fusion", ("fusion",), first.model_copy(update={"epochs": warmup[0]})),
         (f"warmup-{seen}", ("fusion", f"{seen}.encoder"), first.model_copy(update={"epochs": warmup[1]})),
-        ("mmbt", ("fusion", "*.encoder"), changed(context.joint, training)),
+        ("mmbt", ("fusion", "*.encoder"), changed(context.joint_from_start, training)),
     ]
     modalities = tuple(name for name in context.modalities if name in (text, seen))
     return _chain([plan for plan in plans if plan[2].epochs > 0], modalities, fusion)

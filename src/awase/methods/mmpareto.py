@@ -26,6 +26,6 @@ def mmpareto(
         fusion=FusionConfig(name=fusion),
         balancing=BalancingConfig(name="mmpareto", options={"gamma": gamma}),
         own_heads=True,
-        training=changed(context.joint, training),
+        training=changed(context.joint_from_start, training),
     )
     return [stage]

@@ -40,7 +40,7 @@ def pmf(
         train=("fusion", "*.head"),
         start=tuple(one.name for one in first),
         fusion=FusionConfig(name="prompts", options=options),
-        training=changed(context.joint, training),
+        training=changed(context.joint_from_start, training),
     )
     return [*first, stage]
 

@@ -26,7 +26,7 @@ def umt(
         objective=ObjectiveConfig(distillation=distillation),
         teachers=names,
         only_if={"choice": "umt"} if choose else {},
-        training=changed(context.joint, training),
+        training=changed(context.joint_from_start, training),
     )
     return [*first, *(_choice(context, first) if choose else []), stage]
 

@@ -5,6 +5,7 @@ from pickle import UnpicklingError
 
 import numpy as np
 
+from awase.balancing import build_rule
 from awase.config import Experiment, SelectionConfig, StageConfig
 from awase.data import Dataset
 from awase.evaluation import score
@@ -12,6 +13,7 @@ from awase.methods import build_method
 from awase.runner.build import build_classifier
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting
+from awase.runner.work import rule_context, sample_loss_of
 from awase.training.parts import match_parts
 
 
@@ -19,12 +21,13 @@ def check_request(setting: Setting) -> None:
     """Builds every method's stages and every distinct model once.
 
     Raises `ValueError` for an unknown metric, direction, method, setting, encoder, option, fusion or adapter target,
-    and what building an encoder raises.
+    for a balancing rule that the model does not suit, and what building an encoder raises.
     """
     check_selection(setting.experiment.selection, setting.dataset)
     seen = set()
     for stage in _stages(setting.experiment, setting):
-        shape = stage.model_dump_json(include={"modalities", "fusion", "adapters", "train"})
+        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing"}
+        shape = stage.model_dump_json(include=fields)
         if shape not in seen:
             _check_stage(stage, setting)
         seen.add(shape)
@@ -36,8 +39,10 @@ def _check_stage(stage: StageConfig, setting: Setting) -> None:
     except (RuntimeError, UnpicklingError) as error:
         # Weights that do not fit, or a pickle of more than tensors: torch's own errors.
         raise ValueError(f"The model of stage {stage.name!r} cannot be built: {error}") from error
-    if stage.train:
-        match_parts(stage.train, model.parts())
+    trained = match_parts(stage.train, model.parts()) if stage.train else ()
+    if stage.balancing is not None:
+        loss = sample_loss_of(stage.training, setting)
+        build_rule(stage.balancing, rule_context(model, stage, trained, setting, loss))
 
 
 def check_selection(selection: SelectionConfig, dataset: Dataset) -> None:

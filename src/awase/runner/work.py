@@ -32,9 +32,12 @@ def classification_work(
     """The work of one stage on one model; `objective` with its derived values, `teachers` by modality."""
     known = KnownFeatures(model, stage, trained, setting)
     loss = sample_loss_of(stage.training, setting)
-    rule = build_rule(stage.balancing, rule_context(model, stage, trained, setting, loss)).to(setting.device)
+    batches = known.train_loader()
+    steps = -(-len(batches) // stage.training.accumulate)
+    context = rule_context(model, stage, trained, setting, loss, steps_per_epoch=steps)
+    rule = build_rule(stage.balancing, context).to(setting.device)
     return Work(
-        batches=known.train_loader(),
+        batches=batches,
         forward=Step(model, objective, loss, teachers, rule, known, setting),
         rule=rule,
         validate=lambda: validation_metrics(model, setting, known),
@@ -43,7 +46,13 @@ def classification_work(
 
 
 def rule_context(
-    model: Classifier, stage: StageConfig, trained: tuple[str, ...], setting: Setting, loss: SampleLoss
+    model: Classifier,
+    stage: StageConfig,
+    trained: tuple[str, ...],
+    setting: Setting,
+    loss: SampleLoss,
+    *,
+    steps_per_epoch: int = 1,
 ) -> RuleContext:
     """What a balancing rule of the stage may know."""
     parts: dict[str, dict[str, Any]] = {part: {} for part in trained}
@@ -57,6 +66,7 @@ def rule_context(
         num_classes=len(setting.dataset.classes),
         multi_label=setting.multi_label,
         epochs=stage.training.epochs,
+        steps_per_epoch=steps_per_epoch,
         seed=setting.seed,
         world=setting.world,
     )

@@ -168,7 +168,7 @@ class Loop:
     def _add_gradients(self, batch: Batch) -> None:
         """Forward and backward of one micro-batch; a process may have no share of a small last one."""
         rule = self.work.rule
-        forward = self.work.forward(batch) if len(batch) else None
+        forward = self.work.forward(rule.view(batch)) if len(batch) else None
         statistics = rule.statistics(forward)
         if statistics is not None:
             self.settings.world.sum_([statistics])

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from torch import nn
 
-from awase.balancing import Forward
+from awase.balancing import Forward, target_scores
 from awase.distributed import World
 from awase.models.classifier import part_of
 
@@ -60,18 +59,3 @@ class Observed:
                 found["gradient_norms" if what == "norm" else "target_scores"][name] = total / count
             value.zero_()
         return found
-
-
-def target_scores(
-    logits: Float[Tensor, "batch classes"], targets: Shaped[Tensor, "batch *classes"], multi_label: bool
-) -> Float[Tensor, " batch"]:
-    """The softmax probability of each sample's target; for a distribution over classes its expectation.
-
-    Several labels per sample, zeros and ones: the mean over classes of the sigmoid's probability of what is true.
-    """
-    if multi_label:
-        return torch.where(targets > 0.5, logits.sigmoid(), (-logits).sigmoid()).mean(dim=1)
-    probabilities = logits.softmax(dim=1)
-    if targets.dim() == 1:
-        return probabilities.gather(1, targets[:, None]).squeeze(1)
-    return (probabilities * targets).sum(dim=1)
