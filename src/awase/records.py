@@ -214,6 +214,8 @@ class Finding(_Entry):
         "alone",
     ]
     modality: str | None
+    certain: bool = True
+    """False: the interval behind the statement is too wide to say more than that it may be so."""
     statement: str
     numbers: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from awase.records import BalancePoint, StageRecord
+from awase.records import BalancePoint, Epoch, StageRecord
+
+LATE = 0.25
+"""The share of a stage's epochs that count as its end."""
+RISE = 0.02
+"""Two points of the metric in that time; less is within the noise of a validation of a few hundred samples."""
 
 
 def discrepancy_ratios(target_scores: Mapping[str, float]) -> dict[str, float]:
@@ -18,6 +23,19 @@ def discrepancy_ratios(target_scores: Mapping[str, float]) -> dict[str, float]:
         if others and sum(others) > 0:
             found[name] = score * len(others) / sum(others)
     return found
+
+
+def still_rising(curve: Sequence[Epoch], still_improving: bool, metric: str) -> bool:
+    """Whether a stage that was best at its last epoch had also risen by two points over the last quarter of its epochs.
+
+    The loss has no points: there being best at the last epoch is enough.
+    """
+    if not still_improving or metric == "loss":
+        return still_improving
+    before = curve[: len(curve) - max(1, round(LATE * len(curve)))]
+    if not before:
+        return True
+    return max(point.val_metric for point in curve) - max(point.val_metric for point in before) >= RISE
 
 
 def balance(stages: Sequence[StageRecord]) -> tuple[BalancePoint, ...]:

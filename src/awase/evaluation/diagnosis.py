@@ -12,7 +12,9 @@
   stage that trained it alone; or its own logits in the joint model are well below its probe; or the stage that trained
   it alone was still improving.
 
-"Clearly": the 95 % interval lies above 0 and the value is at least `MARGIN`; "well below": the same with `WELL_BELOW`.
+"Clearly": the 95 % interval lies above 0 and the value is at least `MARGIN`. "Well below": the interval lies below 0,
+the value is at least `WELL_BELOW` and `LOST` of what the better one knows above the constant prediction. "Still
+improving": see `awase.evaluation.balance.still_rising`.
 An interval that contains 0 is never called "no difference": the statement says how large an effect may have been
 missed.
 """
@@ -34,7 +36,12 @@ from awase.records import Estimate, Finding, ModalityEvidence
 MARGIN = 0.02
 """Two points of accuracy: about the spread over seeds of the built-in comparisons; less is not worth a new training."""
 WELL_BELOW = 0.05
-"""Five points: a head trained for the joint decision is a little worse alone than the best one, and may be."""
+"""Five points, so that little knowledge is not said to be lost for a difference of one or two samples."""
+LOST = 1 / 3
+"""A head trained for the joint decision is worse alone than the best one: in built-in comparisons whose modalities are
+all used it loses a tenth to a fifth of what the features know above chance, where one is ignored about a half."""
+NOISE = 0.05
+"""Five points: where the interval of a gain reaches further from 0, a modality is only said to be ignored perhaps."""
 LARGE_INTERACTION = 0.05
 """Five points that no sum over the modalities explains."""
 
@@ -47,9 +54,9 @@ def clearly(difference: Estimate | None, at_least: float = MARGIN) -> bool:
     return difference is not None and difference.low > 0 and difference.value >= at_least
 
 
-def well_below(difference: Estimate) -> bool:
-    """Whether `a - b` says that a is well below b."""
-    return difference.high < 0 and difference.value <= -WELL_BELOW
+def well_below(difference: Estimate, known: Estimate) -> bool:
+    """Whether `a - b` says that a is well below b, where b is `known` above the constant prediction."""
+    return difference.high < 0 and -difference.value >= max(WELL_BELOW, LOST * known.value)
 
 
 def informative(evidence: ModalityEvidence) -> bool:
@@ -62,8 +69,8 @@ def left_to_gain(evidence: ModalityEvidence) -> tuple[str, ...]:
     """Why more could be had from a modality that is not used: `probes`, `own`, `probe`, or nothing."""
     reasons = {
         "probes": clearly(evidence.probes_gain),
-        "own": evidence.own_from != "only" and well_below(evidence.only_minus_own),
-        "probe": well_below(evidence.only_minus_probe),
+        "own": evidence.own_from != "only" and well_below(evidence.only_minus_own, evidence.own_above_chance),
+        "probe": well_below(evidence.only_minus_probe, evidence.probe_above_chance),
     }
     return tuple(name for name, holds in reasons.items() if holds)
 
@@ -79,7 +86,9 @@ def role(evidence: ModalityEvidence) -> Case:
     if not informative(evidence):
         return Case("uninformative")
     reasons = left_to_gain(evidence)
-    return Case("ignored", reasons) if reasons else Case("redundant")
+    if not reasons:
+        return Case("redundant")
+    return Case("ignored", reasons, certain=max(abs(gain.low), abs(gain.high)) <= NOISE)
 
 
 def lags(evidence: ModalityEvidence, splits: bool) -> tuple[str, ...]:
@@ -91,7 +100,7 @@ def lags(evidence: ModalityEvidence, splits: bool) -> tuple[str, ...]:
     change = evidence.probe_change
     reasons = {
         "features": change is not None and change.high < 0 and change.value <= -MARGIN,
-        "inside": splits and well_below(evidence.inside_minus_probe),
+        "inside": splits and well_below(evidence.inside_minus_probe, evidence.probe_above_chance),
         "curve": evidence.own_from == "stage" and evidence.own_still_improving,
     }
     return tuple(name for name, holds in reasons.items() if holds)

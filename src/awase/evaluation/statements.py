@@ -9,10 +9,11 @@ Role = Literal["harmful", "used", "uninformative", "ignored", "redundant"]
 
 
 class Case(NamedTuple):
-    """What a modality is in the joint model, and the reasons where the definition has several."""
+    """What a modality is in the joint model, for which of the definition's reasons, and whether that is certain."""
 
     role: Role
     reasons: tuple[str, ...] = ()
+    certain: bool = True
 
 
 def percent(estimate: Estimate) -> str:
@@ -50,9 +51,16 @@ def role_of(
     return Finding(
         kind=case.role,
         modality=name,
-        statement=_STATEMENTS[case.role].format(name=name, metric=_word(metric), missed=_missed(evidence.gain)),
+        statement=_STATEMENTS[case.role].format(
+            name=name,
+            metric=_word(metric),
+            missed=_missed(evidence.gain),
+            reasons=_reasons(case),
+            be=_be(case.certain),
+        ),
+        certain=case.certain,
         numbers=tuple(numbers),
-        advice=_advice(name, case, splits),
+        advice=_advice(name, evidence, case, splits),
     )
 
 
@@ -69,9 +77,12 @@ def under_trained(name: str, evidence: ModalityEvidence, metric: str, reasons: S
         )
     if "curve" in reasons:
         numbers.append("the stage that trained it alone was still improving on validation at its last epoch")
+    alike = evidence.own_from == "stage" and evidence.inside.value >= evidence.own.value
     advice = {
         "features": f"Begin from the stage that trained {name} alone: the methods `joint_finetuned` and `mmlora` do.",
-        "inside": f"Give {name} a loss of its own: the method `joint` with `modality_weight=1`.",
+        "inside": f"Train {name} longer, its own stage is no better: `--set unimodal_overrides.{name}.epochs=...`."
+        if alike
+        else f"Give {name} a loss of its own: the method `joint` with `modality_weight=1`.",
         "curve": f"Train {name} longer: `--set unimodal_overrides.{name}.epochs=...`.",
     }
     return Finding(
@@ -143,8 +154,9 @@ def verdict_of(wrong: Sequence[Finding], findings: Sequence[Finding], gains: Seq
     if wrong:
         kinds: dict[str | None, list[str]] = {}
         for finding in wrong:
-            kinds.setdefault(finding.modality, []).append(_WORDS[finding.kind])
-        parts = [f"{'the model' if name is None else name} is {' and '.join(said)}" for name, said in kinds.items()]
+            words = f"{_be(finding.certain)} {_WORDS[finding.kind]}"
+            kinds.setdefault(finding.modality, []).append(words)
+        parts = [f"{'the model' if name is None else name} {' and '.join(said)}" for name, said in kinds.items()]
         sentence = "; ".join(parts)
         return f"{sentence[0].upper()}{sentence[1:]}."
     if not gains:
@@ -163,10 +175,10 @@ _STATEMENTS: dict[Role, str] = {
     "used": "{name} is used: leaving it out costs {metric}.",
     "uninformative": "{name} is uninformative: alone it is not clearly better than the best constant prediction, so "
     "there is nothing to gain that these samples can show.",
-    "ignored": "{name} is ignored: leaving it out changes {metric} by no more than noise, although it tells the label "
-    "and more could be had from it. An effect of up to {missed} points may have been missed.",
+    "ignored": "{name} {be} ignored: leaving it out changes {metric} by no more than noise (an effect of up to "
+    "{missed} points may have been missed), although it tells the label{reasons}.",
     "redundant": "{name} is redundant: leaving it out changes {metric} by no more than noise, and what it tells, the "
-    "other modalities tell too. An effect of up to {missed} points may have been missed.",
+    "other modalities tell too, as far as was seen (an effect of up to {missed} points may have been missed).",
 }
 _LAGS = {
     "features": "joint training left its features worse than training it alone",
@@ -189,7 +201,7 @@ def _knowledge(name: str, evidence: ModalityEvidence) -> list[str]:
     ]
 
 
-def _advice(name: str, case: Case, splits: bool) -> tuple[str, ...]:
+def _advice(name: str, evidence: ModalityEvidence, case: Case, splits: bool) -> tuple[str, ...]:
     if case.role == "harmful":
         return (
             f"Train without {name}, or let validation weigh the modalities: the method `ume` with `weighted=true`.",
@@ -198,18 +210,43 @@ def _advice(name: str, case: Case, splits: bool) -> tuple[str, ...]:
     if case.role == "uninformative":
         return (
             f"Look at what is read for {name} (`awase data check`), or try an encoder with pretrained weights.",
-            "If it tells nothing about the label, leave it out; if only together with others, `fusion=mlp` can learn "
-            "that.",
+            "If it tells nothing about the label, leave it out; what it tells only together with others, a fusion that "
+            "is not additive can learn (`fusion=mlp`).",
         )
-    if case.role != "ignored":
-        return ()
-    first = f"Give {name} a loss of its own: the method `joint` with `modality_weight=1`."
-    if not splits:
-        first = f"Give {name} a loss of its own: the method `joint` with `fusion=concat` and `modality_weight=1`."
-    return (
-        first,
-        "Train every modality alone first, then join: `mmlora` or `joint_finetuned`; `ume` is the floor to beat.",
-    )
+    return _advice_on_ignored(name, evidence, case, splits) if case.role == "ignored" else ()
+
+
+def _advice_on_ignored(name: str, evidence: ModalityEvidence, case: Case, splits: bool) -> tuple[str, ...]:
+    found = [] if case.certain else ["Measure it on more samples before acting on this."]
+    if "own" in case.reasons or evidence.own_from == "only":
+        fusion = "" if splits else "`fusion=concat` and "
+        found.append(f"Give {name} a loss of its own: the method `joint` with {fusion}`modality_weight=1`.")
+    if evidence.own_from != "stage":
+        found.append("Train every modality alone first, then join: `mmlora` or `joint_finetuned`; `ume` is the floor.")
+    if "probes" in case.reasons:
+        found.append("Weigh the modalities on validation: the method `ume` with `weighted=true` and `calibrated=true`.")
+    if case.reasons == ("probe",) and evidence.own_from != "only":
+        found.append(
+            f"Train it longer, its features know more than its head says: `--set unimodal_overrides.{name}.epochs=...`."
+        )
+    return tuple(found)
+
+
+def _be(certain: bool) -> str:
+    return "is" if certain else "may be"
+
+
+def _reasons(case: Case) -> str:
+    """What is left to gain from an ignored modality, as the end of a sentence."""
+    parts = []
+    if "probes" in case.reasons:
+        parts.append("a mean of linear probes on the same features gains from it")
+    if {"own", "probe"} & set(case.reasons):
+        better = "its own model does" if "own" in case.reasons else "a linear probe on its features does"
+        parts.append(f"given it alone, the model decides far worse than {better}")
+    if case.reasons and "probes" not in case.reasons:
+        parts.append("whether it would add to the other modalities was not seen")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _missed(gain: Estimate) -> str:

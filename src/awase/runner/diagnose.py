@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 from awase.config import StageConfig
-from awase.evaluation.balance import balance
+from awase.evaluation.balance import balance, still_rising
 from awase.evaluation.diagnosis import findings_of, verdict
 from awase.evaluation.evidence import Measured, interaction_evidence, modality_evidence, whole_evidence
 from awase.evaluation.shapley import MAX_MODALITIES
@@ -28,7 +27,7 @@ REVISION = 1
 
 def diagnose_run(
     folder: Path,
-    split: Split = "val",
+    split: str = "val",
     *,
     device: str = "auto",
     cache: Path | None = None,
@@ -39,19 +38,24 @@ def diagnose_run(
     A diagnosis guides further training, so it is made on validation unless told otherwise; a look at test is written
     into the record. Raises `ValueError` for an unknown split, for a run that failed, and when the data has changed.
     """
-    if split not in get_args(Split):
-        raise ValueError(f"A run is diagnosed on val or test; {split!r} is neither.")
+    chosen = _split(split)
     record = read_record(folder)
     if record.status != "done":
         raise ValueError(f"The run in {folder} failed ({'; '.join(record.notes)}), so there is nothing to diagnose.")
-    known = None if again else _known(folder, record, split)
+    known = None if again else _known(folder, record, chosen)
     if known is not None:
         return known
-    diagnosis = _diagnosis(reopen(folder, device=device, cache=cache), split)
-    if split == "test":
+    diagnosis = _diagnosis(reopen(folder, device=device, cache=cache), chosen)
+    if chosen == "test":
         note_look(folder, {"when": diagnosis.made, "by": "diagnose"})
     write_diagnosis(folder, diagnosis)
     return diagnosis
+
+
+def _split(name: str) -> Split:
+    if name not in ("val", "test"):
+        raise ValueError(f"A run is diagnosed on val or on test; {name!r} is neither.")
+    return "val" if name == "val" else "test"
 
 
 def _known(folder: Path, record: Record, split: Split) -> Diagnosis | None:
@@ -114,7 +118,8 @@ def _improving(record: Record, stages: Mapping[str, StageConfig]) -> list[str]:
     return [
         stage.name
         for stage in record.stages
-        if stage.still_improving and stage.name in stages and len(stages[stage.name].modalities) > 1
+        if len(stages[stage.name].modalities) > 1
+        and still_rising(stage.curve, stage.still_improving, record.selection_metric)
     ]
 
 

@@ -8,9 +8,11 @@ from typing import Any, Literal
 from torch import Tensor
 
 from awase.config import MethodConfig, StageConfig
+from awase.evaluation.balance import still_rising
 from awase.methods import build_method
 from awase.methods.context import unimodal_stage
 from awase.models import Classifier
+from awase.records import Epoch
 from awase.runner.again import Reopened
 from awase.runner.build import build_classifier
 from awase.runner.nodes import load_tensors
@@ -48,12 +50,15 @@ def own_stage(run: Reopened, stages: Mapping[str, StageConfig], modality: str) -
     if alone:
         record = next(stage for stage in run.record.stages if stage.name == alone[-1])
         model = _model(run, stages[alone[-1]], _tensors(run, stages, alone[-1]))
-        return OwnStage(model, "stage", record.still_improving)
+        rising = still_rising(record.curve, record.still_improving, run.record.selection_metric)
+        return OwnStage(model, "stage", rising)
     stored = _in_store(run, modality)
     if stored is None:
         return None
     stage = unimodal_stage(run.setting.method_context(), modality)
-    return OwnStage(_model(run, stage, stored.tensors), "store", bool(stored.facts["still_improving"]))
+    curve = [Epoch(**entry) for entry in stored.facts["curve"]]
+    rising = still_rising(curve, stored.facts["still_improving"], run.record.selection_metric)
+    return OwnStage(_model(run, stage, stored.tensors), "store", rising)
 
 
 def _tensors(run: Reopened, stages: Mapping[str, StageConfig], name: str) -> dict[str, Tensor]:
