@@ -67,12 +67,12 @@ def whole_evidence(measured: Measured) -> dict[str, Estimate]:
     whole, nothing = parts
     scores = estimates(
         {name: score_parts(part.decisions, measured.targets) for name, part in parts.items()},
-        {"whole": {whole: 1}, "constant": {nothing: 1}, "above_chance": {whole: 1, nothing: -1}},
+        {"whole": {whole: 1.0}, "constant": {nothing: 1.0}, "above_chance": {whole: 1.0, nothing: -1.0}},
         measured.groups,
     )
     losses = estimates(
         {name: _mean(part.losses) for name, part in parts.items()},
-        {"whole_loss": {whole: 1}, "constant_loss": {nothing: 1}},
+        {"whole_loss": {whole: 1.0}, "constant_loss": {nothing: 1.0}},
         measured.groups,
         bounded=False,
     )
@@ -92,7 +92,7 @@ def modality_evidence(measured: Measured, name: str) -> ModalityEvidence:
     loss_gain = None
     if len(measured.present) > 1:
         losses = {key: _mean(part.losses[rows]) for key, part in _whole_and_without(measured, name).items()}
-        combination: Combinations = {"loss_gain": {"without": 1, "whole": -1}}
+        combination: Combinations = {"loss_gain": {"without": 1.0, "whole": -1.0}}
         loss_gain = estimates(losses, combination, groups, bounded=False)["loss_gain"]
     shapley, shapley_loss = _shapley(measured, name)
     optional = {key: found.get(key) for key in ("own_probe", "probe_change", "gain", "probes_gain")}
@@ -118,15 +118,15 @@ def interaction_evidence(measured: Measured) -> dict[str, Estimate]:
 
 
 _COMBINATIONS: Combinations = {
-    **{key: {key: 1} for key in ("own", "inside", "only", "probe", "own_probe")},
-    "own_above_chance": {"own": 1, "constant": -1},
-    "probe_above_chance": {"probe": 1, "constant": -1},
-    "probe_change": {"probe": 1, "own_probe": -1},
-    "inside_minus_probe": {"inside": 1, "probe": -1},
-    "only_minus_probe": {"only": 1, "probe": -1},
-    "only_minus_own": {"only": 1, "own": -1},
-    "gain": {"whole": 1, "without": -1},
-    "probes_gain": {"probes": 1, "probes_without": -1},
+    **{key: {key: 1.0} for key in ("own", "inside", "only", "probe", "own_probe")},
+    "own_above_chance": {"own": 1.0, "constant": -1.0},
+    "probe_above_chance": {"probe": 1.0, "constant": -1.0},
+    "probe_change": {"probe": 1.0, "own_probe": -1.0},
+    "inside_minus_probe": {"inside": 1.0, "probe": -1.0},
+    "only_minus_probe": {"only": 1.0, "probe": -1.0},
+    "only_minus_own": {"only": 1.0, "own": -1.0},
+    "gain": {"whole": 1.0, "without": -1.0},
+    "probes_gain": {"probes": 1.0, "probes_without": -1.0},
 }
 
 

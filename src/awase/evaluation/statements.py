@@ -154,8 +154,9 @@ def verdict_of(wrong: Sequence[Finding], findings: Sequence[Finding], gains: Seq
     if wrong:
         kinds: dict[str | None, list[str]] = {}
         for finding in wrong:
-            words = f"{_be(finding.certain)} {_WORDS[finding.kind]}"
-            kinds.setdefault(finding.modality, []).append(words)
+            said = kinds.setdefault(finding.modality, [])
+            be = _be(finding.certain)
+            said.append(f"{be} {_WORDS[finding.kind]}" if not said or be != "is" else _WORDS[finding.kind])
         parts = [f"{'the model' if name is None else name} {' and '.join(said)}" for name, said in kinds.items()]
         sentence = "; ".join(parts)
         return f"{sentence[0].upper()}{sentence[1:]}."

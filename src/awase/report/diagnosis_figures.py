@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from awase.records import BalancePoint, Diagnosis, Estimate
 from awase.report.diagnosis_words import DIFFERENCES, ROWS, change, level, metric_word
@@ -73,6 +74,9 @@ def balance_figure(stage: str, curve: Sequence[BalancePoint], modalities: Sequen
             if name == "ratios":
                 axes.axhline(1, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(words, fontsize=9)
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)

@@ -5,12 +5,11 @@ from itertools import groupby
 from awase.records import Diagnosis, Finding
 from awase.report.diagnosis_figures import balance_figure, gains_figure, levels_figure
 from awase.report.diagnosis_words import OWN_FROM, change, level, metric_word, rows_of, title
-from awase.report.html import Html, bullets, figure, join, table, tag
+from awase.report.html import Html, bullets, figure, join, table, tag, text
 from awase.report.numbers import NONE, plural
 from awase.report.page import whole_page
 
 _WRONG = ("harmful", "ignored", "under_trained", "at_chance")
-_KINDS = {"under_trained": "under-trained", "at_chance": "at chance", "alone": "one modality"}
 
 
 def render_diagnosis(diagnosis: Diagnosis) -> str:
@@ -57,10 +56,16 @@ def _findings(diagnosis: Diagnosis) -> Html:
 
 
 def _finding(finding: Finding) -> Html:
-    kind = _KINDS.get(finding.kind, finding.kind)
-    mark = tag("strong", f"{kind}: ") if finding.kind in _WRONG else tag("span", f"{kind}: ", css="quiet")
-    advice = join([tag("p", "What to try:"), bullets(finding.advice)]) if finding.advice else Html("")
-    return join([tag("p", mark, finding.statement), bullets(finding.numbers, "quiet"), advice])
+    head, colon, rest = finding.statement.partition(":")
+    statement = tag("p", tag("strong", head) if finding.kind in _WRONG else head, colon, rest)
+    what = [tag("p", "What to try:", css="quiet"), bullets(_with_code(one) for one in finding.advice)]
+    return join([statement, bullets(finding.numbers, "quiet"), *(what if finding.advice else ())])
+
+
+def _with_code(sentence: str) -> Html:
+    """The sentence with what stands between backticks as code."""
+    parts = sentence.split("`")
+    return join(tag("code", part) if place % 2 else text(part) for place, part in enumerate(parts))
 
 
 def _levels_table(diagnosis: Diagnosis) -> Html:
@@ -92,7 +97,7 @@ def _balance(diagnosis: Diagnosis) -> Html:
         caption = (
             f"Stage {stage}. Probability of the target: the mean over training samples of what a modality's own "
             "logits give it. Discrepancy ratio: that over the mean of the others'; "
-            f"at the last epoch {ratios or NONE}. Gradient norm: of the encoder, before clipping."
+            f"at the last epoch {ratios or NONE}. Gradient norm: of the encoder with its adapters, before clipping."
         )
         found.append(figure(balance_figure(stage, curve, tuple(diagnosis.modalities)), caption))
     return join(found)

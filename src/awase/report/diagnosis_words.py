@@ -47,7 +47,7 @@ ROWS: tuple[tuple[str, str], ...] = (
 )
 DIFFERENCES: tuple[tuple[str, str], ...] = (
     ("gain", "gain: whole − without it"),
-    ("probes_gain", "the same for a mean of probes"),
+    ("probes_gain", "gain in a mean of probes"),
     ("shapley", "Shapley value"),
 )
 LOSSES: tuple[tuple[str, str], ...] = (
