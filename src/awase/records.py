@@ -134,3 +134,155 @@ def find_records(folders: list[Path]) -> list[Record]:
     """All records at or below `folders`, in the order of their paths."""
     paths = sorted({path for folder in folders for path in folder.rglob(RECORD_NAME)})
     return [read_record(path) for path in paths]
+
+
+# ---- a diagnosis, which lies beside the record ----------------------------------------------------------------------
+
+
+class Estimate(_Entry):
+    """A number from samples with its 95 % interval; of accuracies and F1 in [0, 1], of losses in nats."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    """Samples it was taken from."""
+
+
+class ModalityEvidence(_Entry):
+    """What was measured about one modality, on the samples that have it; differences are paired by sample.
+
+    None where it was not measured: there is no stage of this modality alone, or there are no other modalities.
+    """
+
+    own: Estimate
+    """Its own accuracy: of the stage that trained it alone, or of the joint model given nothing else."""
+    own_from: Literal["stage", "store", "only"]
+    """A stage of this run; one that another run with these settings trained; or no stage: the model given it alone."""
+    own_still_improving: bool
+    """Whether the stage that trained it alone was still improving at its last epoch."""
+    inside: Estimate
+    """Of its own logits inside the joint model; where the fusion has none, the same as `only`."""
+    only: Estimate
+    """Of the joint model given this modality alone."""
+    probe: Estimate
+    """Of a linear classifier on its features in the joint model."""
+    own_probe: Estimate | None
+    """Of a linear classifier on its features in the stage that trained it alone."""
+    own_above_chance: Estimate
+    """`own` minus the constant prediction."""
+    probe_above_chance: Estimate
+    """`probe` minus the constant prediction."""
+    probe_change: Estimate | None
+    """`probe` minus `own_probe`: what joint training did to its features."""
+    inside_minus_probe: Estimate
+    only_minus_probe: Estimate
+    only_minus_own: Estimate
+    gain: Estimate | None
+    """Accuracy of the whole model minus its accuracy without this modality."""
+    loss_gain: Estimate | None
+    """Loss of the model without this modality minus its loss as a whole."""
+    probes_gain: Estimate | None
+    """The same gain in a mean of the modalities' linear probes: what there is to gain."""
+    shapley: Estimate | None
+    shapley_loss: Estimate | None
+    """Of the negative loss."""
+
+
+class BalancePoint(_Entry):
+    """One epoch of a stage that trained several modalities: how far each had come."""
+
+    stage: str
+    epoch: int
+    target_scores: dict[str, float]
+    ratios: dict[str, float]
+    """Modality -> its target score over the mean of the others' (the discrepancy ratio of OGM-GE with two)."""
+    gradient_norms: dict[str, float]
+
+
+class Finding(_Entry):
+    """A statement in plain words, about one modality or about the run, with the numbers behind it and what to try."""
+
+    kind: Literal[
+        "harmful",
+        "ignored",
+        "under_trained",
+        "redundant",
+        "uninformative",
+        "used",
+        "at_chance",
+        "unfinished",
+        "synergy",
+        "alone",
+    ]
+    modality: str | None
+    certain: bool = True
+    """False: the interval behind the statement is too wide to say more than that it may be so."""
+    statement: str
+    numbers: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+
+class Diagnosis(_Entry):
+    """What `awase diagnose` found in one run on one split."""
+
+    format_version: int = FORMAT_VERSION
+    revision: int
+    """Of the way in which the numbers are taken; another one is measured anew."""
+    stages: tuple[str, ...]
+    """Hashes of the run's stages."""
+    experiment: str
+    method: str
+    seed: int
+    fold: int | None
+    split: Literal["val", "test"]
+    metric: Literal["accuracy", "f1_micro"]
+    samples: int
+    left_out: int
+    """Samples that have no modality at all."""
+    fusion: str
+    additive: bool
+    """Whether the decision is a sum or mean of one term per modality."""
+    whole: Estimate
+    constant: Estimate
+    """Of the best prediction without looking, from the class frequencies of training."""
+    above_chance: Estimate
+    whole_loss: Estimate
+    constant_loss: Estimate
+    modalities: dict[str, ModalityEvidence]
+    interactions: dict[str, Estimate]
+    """`audio+video` -> Shapley interaction index for the metric."""
+    balance: tuple[BalancePoint, ...]
+    findings: tuple[Finding, ...]
+    verdict: str
+    notes: tuple[str, ...]
+    made: str
+
+
+class Diagnoses(_Entry):
+    """The file `diagnosis.json` of a run's folder: its diagnoses by split."""
+
+    format_version: int = FORMAT_VERSION
+    by_split: dict[str, Diagnosis] = {}
+
+
+DIAGNOSIS_NAME = "diagnosis.json"
+
+
+def read_diagnoses(folder: Path) -> Diagnoses:
+    """The diagnoses in a run's folder, none where there is no file or one of another format version."""
+    file = folder / DIAGNOSIS_NAME
+    if not file.is_file():
+        return Diagnoses()
+    text = file.read_text(encoding="utf-8")
+    if json.loads(text).get("format_version") != FORMAT_VERSION:
+        return Diagnoses()
+    return Diagnoses.model_validate_json(text)
+
+
+def write_diagnosis(folder: Path, diagnosis: Diagnosis) -> Path:
+    """Adds a diagnosis to those in a run's folder, in the place of an earlier one of the same split."""
+    known = read_diagnoses(folder).by_split
+    path = folder / DIAGNOSIS_NAME
+    write_text(path, Diagnoses(by_split={**known, diagnosis.split: diagnosis}).model_dump_json(indent=1) + "\n")
+    return path

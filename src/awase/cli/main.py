@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, data, doctor, evaluate, listing, predict, report, run
+from awase.cli import caches, compare, data, diagnose, doctor, evaluate, listing, predict, report, run
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
     "compare": compare.compare,
+    "diagnose": diagnose.diagnose,
     "list": listing.listing,
     "doctor": doctor.doctor,
 }

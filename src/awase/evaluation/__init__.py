@@ -12,7 +12,8 @@ from awase.evaluation.classification import (
 from awase.evaluation.collect import Outputs, collect
 from awase.evaluation.measure import measure, to_predictions
 from awase.evaluation.missing import Keep, conditions, drop_plan, restrict
-from awase.evaluation.probe import Labelled, linear_probe
+from awase.evaluation.probe import Labelled, linear_probe, probe_scores
+from awase.evaluation.shapley import shapley_values
 
 __all__ = [
     "Keep",
@@ -29,7 +30,9 @@ __all__ = [
     "linear_probe",
     "measure",
     "multilabel_predictions",
+    "probe_scores",
     "restrict",
     "score",
+    "shapley_values",
     "to_predictions",
 ]

@@ -68,7 +68,11 @@ def render_html(runs: Iterable[Run], title: str | None = None) -> str:
     failures = [failed_line(run) for run in overview.failed]
     sections = [_section(build_lines(table), number) for number, table in enumerate(overview.tables)]
     warnings = bullets([*overview.notes, *failures], "warnings")
-    body = join([tag("h1", heading), _contents(overview.tables), warnings, *sections])
+    return whole_page(heading, join([tag("h1", heading), _contents(overview.tables), warnings, *sections]))
+
+
+def whole_page(heading: str, body: Html) -> str:
+    """Returns one self-contained page around `body`, in the style of all our pages."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

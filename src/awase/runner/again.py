@@ -1,5 +1,6 @@
 """A finished run measured again; every later look at the test split is written into its record."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,42 @@ from typing import Any
 from awase.config import Experiment, Runtime
 from awase.distributed import ALONE
 from awase.evaluation import score
-from awase.records import read_record, write_record
+from awase.records import Record, read_record, write_record
 from awase.runner import final
 from awase.runner.folder import locked
 from awase.runner.loaded import Model
 from awase.runner.resolve import restored
-from awase.runner.setting import open_setting
+from awase.runner.setting import Setting, open_setting
 from awase.runner.work import look
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A finished run with its model and its data, as they were."""
+
+    folder: Path
+    record: Record
+    model: Model
+    setting: Setting
+
+
+def reopen(folder: Path, *, device: str = "auto", cache: Path | None = None) -> Reopened:
+    """The finished run in `folder`.
+
+    Raises `FileNotFoundError` where there is none, `ValueError` when the model or the data are not those of the record.
+    """
+    record = read_record(folder)
+    model = Model.from_pretrained(folder, device=device, cache=cache)
+    if model.saved.hashes != tuple(stage.hash for stage in record.stages):
+        raise ValueError(
+            f"The model.json in {folder} belongs to another run than its record; run the experiment again."
+        )
+    experiment = restored(Experiment.model_validate({**record.config["experiment"], "methods": []}))
+    runtime = Runtime(device=device, cache=cache or Runtime().cache)
+    setting = open_setting(experiment, runtime, record.seed, record.fold, ALONE)
+    if setting.dataset.fingerprint != record.data["fingerprint"]:
+        raise ValueError(f"The data of {folder} has changed since the run; its numbers would not be comparable.")
+    return Reopened(folder, record, model, setting)
 
 
 def evaluate_run(
@@ -30,21 +60,12 @@ def evaluate_run(
     """
     if split not in ("train", "val", "test"):
         raise ValueError(f"There is no split {split!r}; valid names: train, val, test.")
-    record = read_record(folder)
-    model = Model.from_pretrained(folder, device=device, cache=cache)
-    if model.saved.hashes != tuple(stage.hash for stage in record.stages):
-        raise ValueError(
-            f"The model.json in {folder} belongs to another run than its record; run the experiment again."
-        )
+    run = reopen(folder, device=device, cache=cache)
+    model, setting = run.model, run.setting
     unknown = sorted(set(without) - set(model.modalities))
     if unknown or len(set(without)) == len(model.modalities):
         names = ", ".join(model.modalities)
         raise ValueError(f"Of {names}, some but not all can be taken away; given: {', '.join(without)}.")
-    experiment = restored(Experiment.model_validate({**record.config["experiment"], "methods": []}))
-    runtime = Runtime(device=device, cache=cache or Runtime().cache)
-    setting = open_setting(experiment, runtime, record.seed, record.fold, ALONE)
-    if setting.dataset.fingerprint != record.data["fingerprint"]:
-        raise ValueError(f"The data of {folder} has changed since the run; its numbers would not be comparable.")
     outputs = look(model.classifier, split, setting)
     keep = dict.fromkeys(without, False)
     seen = final.without(model.classifier, outputs, split, keep, setting) if without else outputs

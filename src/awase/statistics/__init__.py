@@ -1,6 +1,13 @@
 """Scores per sample, the file of predictions they come from, and intervals over them. Imports no torch."""
 
-from awase.statistics.bootstrap import Difference, Interval, Ratio, bootstrap_mean, paired_difference
+from awase.statistics.bootstrap import (
+    Difference,
+    Interval,
+    Ratio,
+    bootstrap_mean,
+    linear_combinations,
+    paired_difference,
+)
 from awase.statistics.comparison import SeedScores, compare, score_seeds
 from awase.statistics.predictions import (
     PREDICTIONS_NAME,
@@ -26,6 +33,7 @@ __all__ = [
     "correct",
     "item_scores",
     "label_counts",
+    "linear_combinations",
     "paired_difference",
     "read_predictions",
     "score_seeds",

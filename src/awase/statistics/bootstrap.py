@@ -148,6 +148,39 @@ def paired_difference(
     )
 
 
+def linear_combinations(
+    scores: Sequence[Scores],
+    weights: Float[np.ndarray, "combinations scores"],
+    groups: Sequence[object] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    generator_seed: int = 0,
+) -> tuple[Interval, ...]:
+    """Returns, for every row of `weights`, the weighted sum of the scores with its interval, every draw shared by all.
+
+    A difference is the row (1, -1); Shapley values are rows over all subsets. Raises `ValueError` as `bootstrap_mean`
+    does, where the scores have different shapes, and where a row has another length. Example: with scores `a`, `b` and
+    weights `[[1., -1.]]` it is the interval of `paired_difference(a, b)`.
+    """
+    ratios = tuple(_checked(values) for values in scores)
+    shapes = {ratio.numerators.shape for ratio in ratios}
+    if len(shapes) != 1 or weights.shape[1] != len(ratios):
+        raise ValueError(
+            f"A combination needs one weight per score, of the same seeds and items: {weights.shape[1]} weights for "
+            f"{len(ratios)} scores of the shapes {sorted(shapes)}."
+        )
+    members = _members(groups, next(iter(shapes))[1])
+    values = weights @ np.array([ratio.per_seed().mean() for ratio in ratios])
+    # As in `paired_difference`: a draw without a difference is a zero, whatever the order of the sums.
+    draws = np.round(weights @ _draws(ratios, members, resamples, generator_seed), 12)
+    sizes = _sizes(ratios[0], members)
+    return tuple(
+        Interval(float(np.round(value, 12)), *_percentiles(row, level), float(row.std(ddof=1)), *sizes)
+        for value, row in zip(values, draws, strict=True)
+    )
+
+
 def _checked(scores: Scores) -> Ratio:
     if not isinstance(scores, Ratio):
         values = np.asarray(scores, dtype=np.float64)
