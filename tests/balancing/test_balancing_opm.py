@@ -193,7 +193,7 @@ def test_own_heads_give_the_scores_of_a_fusion_without_split():
 @pytest.mark.parametrize(
     ("fusion", "options", "words"),
     [
-        ("mlp", {}, ["'opm'", "does not split", "concat, late_mean, shared_head, sum"]),
+        ("mlp", {}, ["'opm'", "does not split", "bottleneck, concat, late_mean, prompts, shared_head, sum"]),
         ("concat", {"q_base": 1.5}, ["q_base", "[0, 1]", "1.5"]),
         ("concat", {"p_exe": -0.1}, ["p_exe", "-0.1"]),
         ("concat", {"lam": -1.0}, ["lam", "-1.0"]),

@@ -257,7 +257,6 @@ def test_fusions_say_whether_they_need_heads():
     ("name", "options", "words"),
     [
         ("flim", {}, ["'flim'", "bottleneck, concat, film, gated, late_mean, mlp, mmbt, prompts, shared_head, sum"]),
-        ("film", {}, ["'film'", "concat, late_mean, mlp, shared_head, sum"]),
         ("late_mean", {"off": 1}, ["off", "of, weights, temperatures"]),
         ("sum", {"of": "logits"}, ["of", "none"]),
         ("late_mean", {"of": "votes"}, ["'votes'", "'logits'", "'probabilities'"]),

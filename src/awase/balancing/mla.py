@@ -102,5 +102,6 @@ class Mla(Rule):
 def projected(projection: Float[Tensor, "dim dim"], mean: Float[Tensor, " dim"], a: float) -> Float[Tensor, "dim dim"]:
     """P - k k^T / (a + r^T k) with k = P r, scaled to Frobenius norm one; P is symmetric and stays so."""
     k = projection @ mean
-    changed: Tensor = projection - torch.outer(k, k) / (a + mean @ k)
-    return changed / torch.linalg.matrix_norm(changed)
+    moved = projection - torch.outer(k, k) / (a + mean @ k)
+    scaled: Tensor = moved / torch.linalg.matrix_norm(moved)
+    return scaled
