@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -86,20 +85,8 @@ def _reader(name: str) -> Reader:
 
 
 def _typed(option: str, value: Any, kind: Any) -> Any:
-    """The value as the option's type: as it is, or as the JSON that a text holds."""
-    problem = ""
-    for candidate in _readings(value):
-        try:
-            return TypeAdapter(kind).validate_python(candidate)
-        except ValidationError as error:
-            problem = problem or error.errors()[0]["msg"]
-    raise ValueError(f"{option} = {value!r} is refused: {problem}.")
-
-
-def _readings(value: Any) -> list[Any]:
-    if not isinstance(value, str):
-        return [value]
+    """The value as the option's type; a text is read as that type."""
     try:
-        return [value, json.loads(value)]
-    except json.JSONDecodeError:
-        return [value]
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{option} = {value!r} is refused: {error.errors()[0]['msg']}.") from error

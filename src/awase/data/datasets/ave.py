@@ -69,16 +69,7 @@ def read(root: Path, *, annotations: Path | None = None, part: str = "video") ->
     return Layout(
         name="ave",
         rows=tuple(
-            LayoutRow(
-                id=row,
-                labels=(event.label,),
-                files={"clip": clips.paths[row]},
-                texts={},
-                splits={"published": event.split, "honest": split},
-                group=event.video,
-                start_s=event.start_s if part == "event" else None,
-                end_s=event.end_s if part == "event" else None,
-            )
+            _row(row, event, split, clips.paths[row], part)
             for row, event, split in zip(ids, events, honest, strict=True)
         ),
         classes=CLASSES,
@@ -103,6 +94,12 @@ _ABOUT = (
     "The videos are drawn from AudioSet: an encoder pretrained on AudioSet may have seen the test videos.",
     "28 classes, numbered as they first occur in the official Annotations.txt; others number them otherwise.",
 )
+
+
+def _row(name: str, event: _Event, honest: str | None, path: Path, part: str) -> LayoutRow:
+    start_s, end_s = (event.start_s, event.end_s) if part == "event" else (None, None)
+    splits = {"published": event.split, "honest": honest}
+    return LayoutRow(name, (event.label,), {"clip": path}, {}, splits, event.video, start_s=start_s, end_s=end_s)
 
 
 def _inputs(part: str) -> dict[str, Input]:

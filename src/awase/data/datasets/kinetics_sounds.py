@@ -62,16 +62,10 @@ def read(
     files = files_below(root)
     found = _find(files, root, annotations, form, names)
     listed = _validation_as_test(found.clips)
-    published = None if {clip.split for clip in listed} <= {None, "train"} else [clip.split for clip in listed]
-    videos = [clip.youtube_id for clip in listed]
-    if published is None:
-        drawn = seeded_test({clip.youtube_id: clip.label for clip in listed}, test_fraction, seed)
-        honest: Sequence[str | None] = [drawn[clip.youtube_id] for clip in listed]
-    else:
-        honest = without_leaks(published, videos)
+    published, honest = _splits(listed, test_fraction, seed)
     ids = unique_ids([f"{clip.youtube_id}_{clip.start_s:06d}" for clip in listed])
     clips, media_notes = _media(files, root, dict(zip(ids, listed, strict=True)))
-    notes = [*found.notes, *_split_notes(found.clips, published, videos, seed), *media_notes]
+    notes = [*found.notes, *_split_notes(found.clips, published, seed), *media_notes]
     return Layout(
         name="kinetics_sounds",
         rows=tuple(
@@ -118,6 +112,17 @@ class _Found:
     form: str
     clips: list[ListedClip]
     notes: tuple[str, ...]
+
+
+def _splits(
+    listed: Sequence[ListedClip], test_fraction: float, seed: int
+) -> tuple[Sequence[str | None] | None, Sequence[str | None]]:
+    """The published splits, `None` where no clip is test, and the honest ones."""
+    published = [clip.split for clip in listed]
+    if "test" in published:
+        return published, without_leaks(published, [clip.youtube_id for clip in listed])
+    drawn = seeded_test({clip.youtube_id: clip.label for clip in listed}, test_fraction, seed)
+    return None, [drawn[clip.youtube_id] for clip in listed]
 
 
 def _find(files: Sequence[Path], root: Path, annotations: Path | None, form: str, names: Sequence[str]) -> _Found:
@@ -207,9 +212,7 @@ def _class_notes(names: Sequence[str], listed: Sequence[ListedClip]) -> list[str
     return notes + ([f"{len(empty)} classes have no clip: {some(empty)}."] if empty else [])
 
 
-def _split_notes(
-    clips: Sequence[ListedClip], published: Sequence[str | None] | None, videos: Sequence[str], seed: int
-) -> list[str]:
+def _split_notes(clips: Sequence[ListedClip], published: Sequence[str | None] | None, seed: int) -> list[str]:
     if published is None:
         return [
             f"There is no test list; the test of the honest splitting was drawn by video with seed {seed}.",
@@ -220,7 +223,7 @@ def _split_notes(
         notes.append("The lists have no test; their validation is the test.")
     if "val" not in published:
         notes.append("No validation is published; it is carved out of train, by video, when the data is opened.")
-    shared = shared_groups(published, videos)
+    shared = shared_groups(published, [clip.youtube_id for clip in clips])
     if shared:
         notes.append(
             f"{len(shared)} videos are in more than one published split; the honest splitting leaves their earlier "
