@@ -8,6 +8,7 @@ import pytest
 from calls import call
 
 import awase
+from awase.data import LAYOUTS
 from awase.encoders import ENCODERS
 from awase.experiments import EXPERIMENTS
 from awase.fusion import FUSIONS
@@ -32,6 +33,7 @@ def imported_by(code: str) -> list[str]:
         ["data", "--help"],
         ["data", "check", "--help"],
         ["data", "flow", "--help"],
+        ["data", "prepare", "--help"],
         ["nosuch"],
         ["run", "--nosuch"],
     ],
@@ -64,7 +66,7 @@ def test_help_names_every_command():
         ("methods", METHODS),
         ("encoders", ENCODERS),
         ("fusions", FUSIONS),
-        ("datasets", ("manifest", "digits", "scenes")),
+        ("datasets", ("manifest", "digits", "scenes", *LAYOUTS)),
         ("decisions", ("temperatures",)),
     ],
 )

@@ -18,12 +18,20 @@ def tone(hertz: float, seconds: float, rate: int, amplitude: float = 0.5) -> np.
 
 
 def write_video(
-    path: Path, frames: np.ndarray, fps: int = 10, audio: np.ndarray | None = None, rate: int = 8000
+    path: Path,
+    frames: np.ndarray,
+    fps: int = 10,
+    audio: np.ndarray | None = None,
+    rate: int = 8000,
+    codec: str = "mpeg4",
 ) -> Path:
-    """An mp4 of the frames (every one a key frame), with a mono AAC track where `audio` is given."""
-    options = {"movflags": "faststart"}
+    """An mp4 of the frames (every one a key frame), with a mono AAC track where `audio` is given.
+
+    With the codec `flv1` and a path that ends in `.flv`: Flash video.
+    """
+    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=options) as container:
-        video = container.add_stream("mpeg4", rate=fps, options={"qscale": "1", "g": "1"})
+        video = container.add_stream(codec, rate=fps, options={"qscale": "1", "g": "1"})
         video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
         sound = None if audio is None else container.add_stream("aac", rate=rate, layout="mono")
         for frame in frames:

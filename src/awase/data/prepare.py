@@ -183,4 +183,4 @@ def _leaks(rows: list[LayoutRow], splitting: str) -> dict[str, Any]:
     """Groups in more than one split: how many, and the first of them with those splits."""
     groups = [row.id if row.group is None else row.group for row in rows]
     shared = shared_groups([row.splits.get(splitting) for row in rows], groups)
-    return {"count": len(shared), "groups": dict(list(shared.items())[:LISTED])}
+    return {"count": len(shared), "groups": {name: list(where) for name, where in list(shared.items())[:LISTED]}}

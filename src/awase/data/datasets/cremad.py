@@ -16,6 +16,7 @@ from awase.data.datasets.official_files import (
     named,
     read_cells,
     some,
+    unusable,
 )
 from awase.data.datasets.official_splits import seeded_folds, shared_groups
 from awase.data.infer import SOUNDS, VIDEOS
@@ -31,10 +32,10 @@ _NAME = re.compile(rf"(\d{{4}})_({'|'.join(SENTENCES)})_({'|'.join(CLASSES)})_(X
 def read(root: Path, *, annotations: Path | None = None, folds: int = 5, seed: int = 0) -> Layout:
     """Returns one row per clip; the actors are the groups, the emotion that the actor was asked for is the label.
 
-    Looks anywhere below `root` for `AudioWAV/<clip>.wav` and `VideoFlash/<clip>.flv` (or other sound and video files of
-    these names), and below `annotations`, or `root` where none is given, for the official `SentenceFilenames.csv` and
-    for the lists `train.csv` and `test.csv` of lines `clip,EMOTION`. A clip that only some of these know is a row all
-    the same.
+    Looks anywhere below `root` for `AudioWAV/<clip>.wav` and `VideoFlash/<clip>.flv` (where none of these can be used,
+    for files of the ending that most have: endings are not mixed), and below `annotations`, or `root` where none is
+    given, for the official `SentenceFilenames.csv` and for the lists `train.csv` and `test.csv` of lines
+    `clip,EMOTION`. A clip that only some of these know is a row all the same.
 
     Splittings: `honest`, the default, is by actor: the 91 actors are dealt into `folds` folds with `seed`, fold 0 is
     test; a row's fold is its actor's. `published`, where both lists are there, has all actors in train and test. Raises
@@ -42,8 +43,8 @@ def read(root: Path, *, annotations: Path | None = None, folds: int = 5, seed: i
     """
     fold_of = seeded_folds(ACTORS, folds, seed)
     files = files_below(root)
-    sound = MediaFiles(files, (".wav", *sorted(SOUNDS - {".wav"})), clip_name)
-    video = MediaFiles(files, (".flv", *sorted(VIDEOS - {".flv"})), clip_name)
+    endings = {"audio": _ending(files, SOUNDS, ".wav"), "video": _ending(files, VIDEOS, ".flv")}
+    sound, video = (MediaFiles(files, [ending], clip_name) for ending in endings.values())
     label_files = files if annotations is None else files_below(annotations)
     official = _official(label_files)
     lists = _read_lists(label_files)
@@ -54,8 +55,8 @@ def read(root: Path, *, annotations: Path | None = None, folds: int = 5, seed: i
             "for AudioWAV/*.wav, VideoFlash/*.flv, SentenceFilenames.csv, train.csv and test.csv."
         )
     wanted = dict(zip(clips, clips, strict=True))
-    audio_files = locate(wanted, sound, lambda clip: root / "AudioWAV" / f"{clip}.wav")
-    video_files = locate(wanted, video, lambda clip: root / "VideoFlash" / f"{clip}.flv")
+    audio_files = locate(wanted, sound, lambda clip: root / "AudioWAV" / f"{clip}{endings['audio']}")
+    video_files = locate(wanted, video, lambda clip: root / "VideoFlash" / f"{clip}{endings['video']}")
     published = _published(clips, lists)
     return Layout(
         name="cremad",
@@ -84,7 +85,7 @@ def read(root: Path, *, annotations: Path | None = None, folds: int = 5, seed: i
         notes=tuple(
             _notes(_Seen(clips, lists, published, official, files), {"audio": audio_files, "video": video_files})
         ),
-        facts={"folds": folds, "seed": seed, "actors": len({actor_of(clip) for clip in clips})},
+        facts={"folds": folds, "seed": seed, "endings": endings, "actors": len({actor_of(clip) for clip in clips})},
     )
 
 
@@ -109,6 +110,16 @@ def actor_of(clip: str) -> str:
 def emotion_of(clip: str) -> str:
     """Returns the emotion that was asked for."""
     return clip.split("_")[2]
+
+
+def _ending(files: Iterable[Path], allowed: Iterable[str], official: str) -> str:
+    """The official ending where clips of it can be used, else the one of which most can."""
+    usable_files = Counter(
+        path.suffix.lower()
+        for path in files
+        if path.suffix.lower() in allowed and clip_name(path.stem) and unusable(path) is None
+    )
+    return official if usable_files[official] else max([official, *sorted(usable_files)], key=usable_files.__getitem__)
 
 
 def _splits(fold: int, published: tuple[str | None] | None) -> dict[str, str | None]:
