@@ -41,6 +41,12 @@ def test_titles_without_a_header(tmp_path: Path, bom: bool, crlf: bool) -> None:
     assert "No validation split is published" in layout.notes[-1]
 
 
+def test_the_classes_are_the_names_sorted(tmp_path: Path) -> None:
+    names = ["tacos", "waffles", "apple_pie", "ramen", "sushi", "gyoza", "paella"]
+    layout = read(kaggle(tmp_path, train="".join(f"{name}_1.jpg,{name},{name}\n" for name in names)))
+    assert layout.classes == ("apple_pie", "gyoza", "paella", "ramen", "sushi", "tacos", "waffles")
+
+
 @pytest.mark.parametrize(
     ("header", "order"),
     [

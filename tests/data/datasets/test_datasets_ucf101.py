@@ -105,6 +105,17 @@ def test_the_capital_of_handstand_pushups_does_not_matter(tmp_path: Path, folder
     assert len(layout.absent["flow"]) == len(FILMS) - 1
 
 
+def test_the_capital_may_differ_between_the_lists_too(tmp_path: Path) -> None:
+    official(tmp_path)
+    for path in (tmp_path / "ucfTrainTestlist").glob("t*list0?.txt"):
+        path.write_text(path.read_text().replace("HandstandPushups/", "HandStandPushups/"))
+    layout = read(tmp_path)
+    row = by_id(layout)["v_HandStandPushups_g01_c01"]
+    assert (row.labels, row.group) == (("HandstandPushups",), "HandstandPushups_g01")
+    assert layout.classes == CLASSES
+    assert not any("numbers in the train lists" in note for note in layout.notes)
+
+
 def test_missing_films_are_listed_and_others_are_counted(tmp_path: Path) -> None:
     official(tmp_path)
     (tmp_path / "UCF-101" / "Hammering" / "v_Hammering_g07_c01.avi").unlink()
