@@ -103,4 +103,5 @@ def projected(projection: Float[Tensor, "dim dim"], mean: Float[Tensor, " dim"],
     """P - k k^T / (a + r^T k) with k = P r, scaled to Frobenius norm one; P is symmetric and stays so."""
     k = projection @ mean
     changed: Tensor = projection - torch.outer(k, k) / (a + mean @ k)
-    return changed / torch.linalg.matrix_norm(changed)
+    scaled: Tensor = changed / torch.linalg.matrix_norm(changed)
+    return scaled
