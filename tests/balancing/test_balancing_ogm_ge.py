@@ -282,7 +282,7 @@ def test_an_epoch_through_the_loop_is_finite_and_leaves_nothing_behind():
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
-        ("mlp", {}, ["'ogm_ge'", "does not split", "bottleneck, concat, late_mean, prompts, shared_head, sum", "own_heads=True"]),
+        ("mlp", {}, ["'ogm_ge'", "bottleneck, concat, late_mean, prompts, shared_head, sum", "own_heads=True"]),
         ("one", {}, ["only audio", "two or more"]),
         ("concat", {"alpha": -1.0}, ["alpha", "0 or above", "-1.0"]),
         ("concat", {"scope": "heads"}, ["auto, conv, all_weights", "'heads'"]),

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from training_samples import DIM, Batches, forward_of, samples
 
 from awase.balancing import build_rule
-from awase.balancing.draws import uniform_of
+from awase.balancing.draws import streams_of, uniform_of
 from awase.balancing.opm import Opm, drop_chances
 from awase.config import BalancingConfig
 
@@ -65,7 +65,7 @@ def test_a_step_drops_rescales_and_leaves_out_by_the_definition(widths):
     for row in range(len(batch)):
         logits, left = slow.fusion.linear.bias, False
         for number, name in enumerate(names):
-            draw = uniform_of(torch.tensor([row]), torch.tensor(7), 3, 1 + number)
+            draw = uniform_of(torch.tensor([row]), torch.tensor(7), streams_of(3, len(names)))[number]
             kept = float(draw) >= chances[name]
             if not batch.present[name][row]:
                 logits = logits + slices[name] @ slow.fusion.absent[name]

@@ -34,8 +34,6 @@ def imported_by(code: str) -> list[str]:
         ["data", "check", "--help"],
         ["data", "prepare", "--help"],
         ["data", "flow", "--help"],
-        ["data", "flow", "--help"],
-        ["data", "prepare", "--help"],
         ["nosuch"],
         ["run", "--nosuch"],
     ],

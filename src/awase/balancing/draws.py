@@ -8,15 +8,21 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def uniform_of(rows: Int[Tensor, " rows"], step: Int[Tensor, ""], seed: int, stream: int) -> Float[Tensor, " rows"]:
-    """A number in [0, 1) for each row of a data set, from the step, the seed and the number of the stream alone.
+def uniform_of(
+    rows: Int[Tensor, " rows"], step: Int[Tensor, ""], streams: Int[Tensor, " streams"]
+) -> Float[Tensor, "streams rows"]:
+    """A number in [0, 1) for each stream and row of a data set, from these and the step alone.
 
     The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), applied to one after the other.
     """
-    state = _mixed(torch.full_like(step, _signed(seed * _GOLDEN + stream)))
-    state = _mixed(state ^ step)
-    bits = _shifted(_mixed(state ^ rows), 40)
+    state = _mixed(streams ^ step)
+    bits = _shifted(_mixed(state[:, None] ^ rows), 40)
     return bits.float() * 2.0**-24  # 24 bits are a float32 exactly
+
+
+def streams_of(seed: int, count: int) -> Int[Tensor, " streams"]:
+    """The states from which the streams of a seed begin."""
+    return _mixed(torch.tensor([_signed(seed * _GOLDEN + number) for number in range(count)]))
 
 
 def _mixed(x: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:

@@ -102,6 +102,6 @@ class Mla(Rule):
 def projected(projection: Float[Tensor, "dim dim"], mean: Float[Tensor, " dim"], a: float) -> Float[Tensor, "dim dim"]:
     """P - k k^T / (a + r^T k) with k = P r, scaled to Frobenius norm one; P is symmetric and stays so."""
     k = projection @ mean
-    moved = projection - torch.outer(k, k) / (a + mean @ k)
-    scaled: Tensor = moved / torch.linalg.matrix_norm(moved)
+    changed: Tensor = projection - torch.outer(k, k) / (a + mean @ k)
+    scaled: Tensor = changed / torch.linalg.matrix_norm(changed)
     return scaled

@@ -95,10 +95,9 @@ def coefficients(
     scores: Float[Tensor, " modalities"], seen: Bool[Tensor, " modalities"], alpha: float, several: str
 ) -> Float[Tensor, " modalities"]:
     """k_m = 1 - tanh(alpha rho_m) where rho_m > 1, else 1; rho_m is taken over the modalities that were seen."""
-    ratios = ratios_to_others(scores, seen)
+    ratios, pairs = ratios_to_others(scores, seen)
     # min: the largest ratio to another is the score over the least one, and at most 1 for the least itself.
-    largest = ratios.nan_to_num(nan=0.0, posinf=torch.inf).amax(dim=1)
-    ratio = largest if several == "min" else ratios.nanmean(dim=1)
+    ratio = ratios.amax(dim=1) if several == "min" else ratios.sum(dim=1) / pairs.sum(dim=1)
     return torch.where(ratio > 1, 1 - torch.tanh(alpha * ratio), torch.ones_like(ratio))
 
 
@@ -107,8 +106,12 @@ def gradient_noise(gradients: Sequence[Tensor], generator: torch.Generator) -> l
     sizes = [gradient.numel() for gradient in gradients]
     flat = torch.randn(sum(sizes), generator=generator, device=generator.device, dtype=gradients[0].dtype)
     noise = [part.view_as(gradient) for part, gradient in zip(flat.split(sizes), gradients, strict=True)]
-    variances = torch.stack([g.var(correction=min(1, g.numel() - 1)) for g in gradients])
-    torch._foreach_mul_(noise, list((variances + NOISE_EPSILON).sqrt().unbind()))
+    # In two passes, which is exact and much faster than Tensor.var on a CPU.
+    means = torch.stack([gradient.mean() for gradient in gradients])
+    centred = torch._foreach_sub(list(gradients), means.unbind())
+    degrees = means.new_tensor([max(size - 1, 1) for size in sizes])
+    variances = torch.stack(torch._foreach_norm(centred)).square() / degrees
+    torch._foreach_mul_(noise, (variances + NOISE_EPSILON).sqrt().unbind())
     return noise
 
 

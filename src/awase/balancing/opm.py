@@ -6,8 +6,9 @@ from typing import cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
-from awase.balancing.draws import uniform_of
+from awase.balancing.draws import streams_of, uniform_of
 from awase.balancing.rule import Features, Forward, Presence, Rule, RuleContext
 from awase.balancing.scores import check_modality_logits, ratios_to_others, score_sums
 from awase.types import Batch
@@ -35,6 +36,8 @@ class Opm(Rule):
     scores: Tensor
     step: Tensor
     totals: Tensor
+    sizes: Tensor
+    streams: Tensor
 
     def __init__(
         self,
@@ -59,6 +62,8 @@ class Opm(Rule):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         # Per modality the sum of scores and the number of samples; then all samples, and those with something left.
         self.register_buffer("totals", torch.zeros(2 * len(self.dims) + 2), persistent=False)
+        self.register_buffer("sizes", torch.tensor(list(self.dims.values())).float(), persistent=False)
+        self.register_buffer("streams", streams_of(context.seed, len(self.dims)), persistent=False)
         self._left: Tensor | None = None
 
     def begin(self, epoch: int, phase: str | None) -> None:
@@ -68,10 +73,10 @@ class Opm(Rule):
         if not self.active:
             return features, present
         chances = drop_chances(self.scores, self.q_base, self.lam)
-        theta = (chances * chances.new_tensor(list(self.dims.values()))).sum() / sum(self.dims.values())
-        kept = self._kept(batch.index, chances)
+        theta = (chances * self.sizes).sum() / self.sizes.sum()
+        kept, executes = self._draw(batch.index, chances)
         # (modalities, batch): 1 in a step that drops nothing.
-        factors = torch.where(self._executes(), kept / (1 - theta), torch.ones_like(chances)[:, None])
+        factors = torch.where(executes, kept / (1 - theta), torch.ones_like(self.sizes)[:, None])
         self._left = something_left(factors > 0, present, tuple(self.dims))
         edited = {
             name: features[name] * factor[:, None].to(features[name].dtype)
@@ -112,15 +117,12 @@ class Opm(Rule):
             torch._foreach_mul_(gradients, samples / left.clamp_min(1))
         self.totals.zero_()
 
-    def _executes(self) -> Bool[Tensor, ""]:
-        one = torch.zeros(1, dtype=torch.int64, device=self.step.device)
-        return (uniform_of(one, self.step, self.context.seed, 0) < self.p_exe)[0]
-
-    def _kept(
+    def _draw(
         self, rows: Int[Tensor, " batch"], chances: Float[Tensor, " modalities"]
-    ) -> Float[Tensor, "modalities batch"]:
-        draws = [uniform_of(rows, self.step, self.context.seed, 1 + number) for number in range(len(self.dims))]
-        return (torch.stack(draws) >= chances[:, None]).float()
+    ) -> tuple[Bool[Tensor, "modalities batch"], Bool[Tensor, ""]]:
+        """(which features are kept, whether this step drops any): the latter as of a row that no data set has."""
+        draws = uniform_of(F.pad(rows, (0, 1), value=-1), self.step, self.streams)
+        return draws[:, :-1] >= chances[:, None], draws[0, -1] < self.p_exe
 
     @torch.no_grad()
     def _whole_logits(self, forward: Forward) -> dict[str, Float[Tensor, "batch classes"]]:
@@ -139,9 +141,10 @@ def drop_chances(scores: Float[Tensor, " modalities"], q_base: float, lam: float
     A modality whose score is NaN (not seen yet) is not compared and never dropped.
     """
     # 1 over the mean over j of s_j / s_m is s_m over the mean of the others; equal scores give exactly one.
-    ratio = 1 / ratios_to_others(scores, ~scores.isnan()).T.nanmean(dim=1)
-    ahead = torch.tanh((ratio - 1).clamp_min(0)).nan_to_num(nan=0.0)
-    return torch.where(ahead > 0, (q_base * (1 + lam * ahead)).clamp(0, 1), torch.zeros_like(ahead))
+    ratios, pairs = ratios_to_others(scores, ~scores.isnan())
+    ratio = pairs.sum(dim=1) / ratios.sum(dim=0)
+    ahead = torch.tanh((ratio - 1).clamp_min(0))
+    return torch.where(ahead > 0, (q_base * (1 + lam * ahead)).clamp_max(1), torch.zeros_like(ahead))
 
 
 def something_left(

@@ -66,7 +66,8 @@ class Pmr(Rule):
         self.register_buffer("sums", torch.zeros(classes, width))
         self.register_buffer("counts", torch.zeros(classes, modalities))
         self.epoch = 0
-        self._similarities: dict[str, Tensor] = {}
+        self._shares: Tensor | None = None
+        self._logs: list[Tensor] = []
         self._scores: Tensor | None = None
 
     @property
@@ -95,7 +96,8 @@ class Pmr(Rule):
             sums = [share.T @ h for share, h in zip(shares, features, strict=True)]
             parts += [torch.cat(sums, dim=1).flatten(), shares.sum(dim=1).T.flatten()]
         if self.compares:
-            self._similarities = self._compare(forward)
+            self._shares = shares
+            self._logs = [similarity.log_softmax(dim=1) for similarity in self._compare(forward).values()]
             parts.append(self._score_sums(shares).flatten())
         return torch.cat(parts)
 
@@ -115,12 +117,11 @@ class Pmr(Rule):
         if not self.compares:
             return forward.total
         assert self._scores is not None, "observe comes before losses"
-        similarities, self._similarities = self._similarities, {}
+        assert self._shares is not None, "statistics come before losses"
+        shares, logs_of, self._shares, self._logs = self._shares, self._logs, None, []
         weights, leading = behind(self._scores, self.soft)
-        shares = class_shares(forward, self.context.num_classes)
         terms = []
-        for number, similarity in enumerate(similarities.values()):
-            logs = similarity.log_softmax(dim=1)  # (batch, classes)
+        for number, logs in enumerate(logs_of):  # (batch, classes)
             own = shares[number] * self.known[:, number]
             terms.append(-self.alpha * weights[number] * (own * logs).sum(dim=1))
             if self.entropy_weight > 0 and self.epoch < self.entropy_epochs:
@@ -165,7 +166,7 @@ class Pmr(Rule):
     @torch.no_grad()
     def _score_sums(self, shares: Float[Tensor, "modalities batch classes"]) -> Float[Tensor, "2 modalities"]:
         known = shares * self.known.T[:, None]  # (modalities, batch, classes)
-        probabilities = torch.stack([s.softmax(dim=1) for s in self._similarities.values()])
+        probabilities = torch.stack(self._logs).exp()
         return torch.stack([(probabilities * known).sum(dim=(1, 2)), known.sum(dim=(1, 2))])
 
 

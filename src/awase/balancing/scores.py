@@ -1,5 +1,7 @@
 """What a modality's own logits know: the quantity by which the rules tell a strong modality from a weak one."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
@@ -9,44 +11,47 @@ from awase.fusion import FUSIONS
 
 
 def target_scores(
-    logits: Float[Tensor, "batch classes"], targets: Shaped[Tensor, "batch *classes"], multi_label: bool
-) -> Float[Tensor, " batch"]:
+    logits: Float[Tensor, "*more batch classes"], targets: Shaped[Tensor, "batch *classes"], multi_label: bool
+) -> Float[Tensor, "*more batch"]:
     """The softmax probability of each sample's target; for a distribution over classes its expectation.
 
     Several labels per sample, zeros and ones: the mean over classes of the sigmoid's probability of what is true.
     """
     if multi_label:
-        return torch.where(targets > 0.5, logits.sigmoid(), (-logits).sigmoid()).mean(dim=1)
-    probabilities = logits.softmax(dim=1)
+        return torch.where(targets > 0.5, logits.sigmoid(), (-logits).sigmoid()).mean(dim=-1)
+    probabilities = logits.softmax(dim=-1)
     if targets.dim() == 1:
-        return probabilities.gather(1, targets[:, None]).squeeze(1)
-    return (probabilities * targets).sum(dim=1)
+        return probabilities.gather(-1, targets.expand(logits.shape[:-1])[..., None]).squeeze(-1)
+    return (probabilities * targets).sum(dim=-1)
 
 
 @torch.no_grad()
 def score_sums(
-    logits: dict[str, Float[Tensor, "batch classes"]],
+    logits: Mapping[str, Float[Tensor, "batch classes"]],
     present: Presence,
     targets: Shaped[Tensor, "batch *classes"],
     multi_label: bool,
 ) -> Float[Tensor, "2 modalities"]:
     """Per modality, in the order of `logits`: the sum of `target_scores` of the samples that have it; their number."""
-    sums, counts = [], []
-    for name, own in logits.items():
-        scores, rows = target_scores(own, targets, multi_label), present[name]
-        kept = torch.ones_like(scores) if rows is None else rows.to(scores.dtype)
-        sums.append((scores * kept).sum())
-        counts.append(kept.sum())
-    return torch.stack([torch.stack(sums), torch.stack(counts)]).float()
+    scores = target_scores(torch.stack(list(logits.values())), targets, multi_label).float()  # (modalities, batch)
+    kept = torch.ones_like(scores)
+    for number, name in enumerate(logits):
+        rows = present[name]
+        if rows is not None:
+            kept[number] = rows
+    return torch.stack([scores * kept, kept]).sum(dim=2)
 
 
 def ratios_to_others(
     scores: Float[Tensor, " modalities"], seen: Bool[Tensor, " modalities"]
-) -> Float[Tensor, "modalities modalities"]:
-    """s_m / s_j where m differs from j and both are `seen`; NaN elsewhere. Equal scores give exactly one."""
+) -> tuple[Float[Tensor, "modalities modalities"], Bool[Tensor, "modalities modalities"]]:
+    """(s_m / s_j, which pairs are compared: m differs from j and both are `seen`); zero for the other pairs.
+
+    Equal scores give exactly one, and zeros NaN.
+    """
     alone = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    pairs = seen[:, None] & seen[None, :] & ~alone
-    return (scores[:, None] / scores[None, :]).masked_fill(~pairs, torch.nan)
+    pairs = seen[:, None] & seen & ~alone
+    return (scores[:, None] / scores).masked_fill(~pairs, 0.0), pairs
 
 
 def check_modalities(context: RuleContext, rule: str) -> None:
