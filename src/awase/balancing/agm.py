@@ -80,8 +80,10 @@ class AGM(Rule):
         self._shares = shares = self._split(forward)
         assert forward.batch.targets is not None, "training rows have labels"
         present = presence_rows(forward.present, names, shares)  # (modalities, batch)
+        targets = forward.batch.targets
         with torch.no_grad():
-            errors = torch.stack([forward.sample_loss(share, forward.batch.targets) for share in shares])
+            every = forward.sample_loss(shares.flatten(0, 1), targets.repeat(len(names), *[1] * (targets.dim() - 1)))
+        errors = every.unflatten(0, (len(names), -1))  # (modalities, batch)
         return torch.cat([(errors * present).sum(dim=1), present.sum(dim=1).to(errors.dtype)])
 
     def observe(self, total: Float[Tensor, " statistics"]) -> None:

@@ -99,17 +99,15 @@ def combined_gradients(shared: Sequence[Tensor], own: Sequence[Tensor], gamma: f
     """
     if not shared:
         return []
-    first, second = list(shared), list(own)
-    weight = pareto_weight(inner(first, first), inner(first, second), inner(second, second))
-    result = list(torch._foreach_sub(first, second))
-    torch._foreach_mul_(result, weight)
-    torch._foreach_add_(result, second)  # w_0 a + (1 - w_0) b
-    torch._foreach_mul_(result, 2.0)
-    before = torch.stack(torch._foreach_norm(torch._foreach_add(first, second)))
-    after = torch.stack(torch._foreach_norm(result))
+    sizes = [tensor.numel() for tensor in shared]
+    first, second = (torch.cat([tensor.flatten() for tensor in part]) for part in (shared, own))
+    weight = pareto_weight(first @ first, first @ second, second @ second)
+    parts = torch.lerp(second, first, weight).mul_(2.0).split(sizes)
+    before = torch.stack(torch._foreach_norm((first + second).split(sizes)))
+    after = torch.stack(torch._foreach_norm(parts))
     factors = gamma * (before / after.masked_fill(after == 0, torch.inf)).clamp_min(1.0)  # (tensors,)
-    torch._foreach_mul_(result, list(factors.unbind()))
-    return result
+    torch._foreach_mul_(parts, factors.unbind())
+    return [part.view_as(tensor).to(tensor.dtype) for part, tensor in zip(parts, shared, strict=True)]
 
 
 def pareto_weight(first: Float[Tensor, ""], both: Float[Tensor, ""], second: Float[Tensor, ""]) -> Float[Tensor, ""]:
@@ -124,8 +122,3 @@ def pareto_weight(first: Float[Tensor, ""], both: Float[Tensor, ""], second: Flo
     distance = first - 2 * both + second
     smallest = ((second - both) / distance.masked_fill(distance == 0, 1.0)).clamp(0.0, 1.0)
     return torch.where((both > 0) | (distance == 0), 0.5, smallest)
-
-
-def inner(first: Sequence[Tensor], second: Sequence[Tensor]) -> Float[Tensor, ""]:
-    """The inner product of two lists of tensors, each list taken as one long vector; in float32."""
-    return torch.stack([(a * b).sum(dtype=torch.float32) for a, b in zip(first, second, strict=True)]).sum()
