@@ -30,6 +30,7 @@ def imported_by(code: str) -> list[str]:
         ["--help"],
         [],
         ["run", "--help"],
+        ["diagnose", "--help"],
         ["data", "--help"],
         ["data", "check", "--help"],
         ["data", "prepare", "--help"],
@@ -53,7 +54,7 @@ def test_the_package_imports_nothing_heavy():
 def test_help_names_every_command():
     result = call("--help")
     assert (result.code, result.err) == (0, "")
-    for name in ("run", "report", "evaluate", "predict", "compare", "list", "doctor", "data", "cache"):
+    for name in ("run", "report", "evaluate", "predict", "compare", "diagnose", "list", "doctor", "data", "cache"):
         assert f"\n  {name} " in result.out
     assert call().out == result.out
     assert "--dry-run" in call("run", "--help").out

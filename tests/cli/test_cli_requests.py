@@ -11,7 +11,10 @@ from awase.experiments import EXPERIMENTS
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["frobnicate"], ["frobnicate", "run, report, evaluate, predict, compare, list, doctor, data, cache"]),
+        (
+            ["frobnicate"],
+            ["frobnicate", "run, report, evaluate, predict, compare, diagnose, list, doctor, data, cache"],
+        ),
         (["data", "frobnicate"], ["frobnicate", "check"]),
         (["data"], ["awase data --help"]),
         (["run"], ["name", "awase run --help"]),

@@ -45,7 +45,7 @@ def made(shape: tuple[int, ...] = (SAMPLES,), names: tuple[str, ...] = NAMES, va
 
 def test_numbers_are_means_over_the_samples_that_have_the_modality():
     measured = made()
-    found, rows = modality_evidence(measured, "audio"), np.arange(5, SAMPLES)
+    found, rows = modality_evidence(measured)["audio"], np.arange(5, SAMPLES)
 
     def accuracy(decisions: np.ndarray) -> float:
         return float((decisions == measured.targets)[rows].mean())
@@ -79,13 +79,13 @@ def test_shapley_values_and_the_interaction_are_over_all_samples():
     measured = made()
     scores = {s: float((part.decisions == measured.targets).mean()) for s, part in measured.subsets.items()}
     losses = {s: -float(part.losses.mean()) for s, part in measured.subsets.items()}
+    found = modality_evidence(measured)
     for name in NAMES:
-        found = modality_evidence(measured, name)
-        assert found.shapley.value == pytest.approx(shapley_values(scores)[name])
-        assert found.shapley_loss.value == pytest.approx(shapley_values(losses)[name])
+        assert found[name].shapley.value == pytest.approx(shapley_values(scores)[name])
+        assert found[name].shapley_loss.value == pytest.approx(shapley_values(losses)[name])
     whole = whole_evidence(measured)
     assert whole["above_chance"].value == pytest.approx(scores[frozenset(NAMES)] - scores[frozenset()])
-    total = sum(modality_evidence(measured, name).shapley.value for name in NAMES)
+    total = sum(found[name].shapley.value for name in NAMES)
     assert total == pytest.approx(whole["above_chance"].value)
     a, b = (scores[frozenset({name})] for name in NAMES)
     expected = scores[frozenset(NAMES)] - a - b + scores[frozenset()]
@@ -94,7 +94,7 @@ def test_shapley_values_and_the_interaction_are_over_all_samples():
 
 def test_several_labels_are_scored_by_micro_f1():
     measured = made((SAMPLES, CLASSES), values=2)
-    found = modality_evidence(measured, "audio")
+    found = modality_evidence(measured)["audio"]
     rows = slice(5, None)
     assert found.own.value == pytest.approx(f1(measured.own["audio"].decisions[rows], measured.targets[rows]))
     assert found.probe.value == pytest.approx(
@@ -120,14 +120,14 @@ def test_a_mean_of_probes_is_over_those_that_a_sample_has_and_constant_where_the
 
 def test_one_modality_has_nothing_to_be_compared_with():
     measured = made(names=("audio",))
-    found = modality_evidence(measured, "audio")
+    found = modality_evidence(measured)["audio"]
     assert (found.gain, found.loss_gain, found.probes_gain, found.shapley) == (None, None, None, None)
     assert interaction_evidence(measured) == {}
 
 
 def test_five_modalities_have_no_shapley_values_but_gains():
     measured = made(names=("audio", "video", "text", "flow", "depth"))
-    found = modality_evidence(measured, "audio")
+    found = modality_evidence(measured)["audio"]
     assert (found.shapley, found.shapley_loss) == (None, None)
     assert found.gain is not None
     assert interaction_evidence(measured) == {}
@@ -137,7 +137,7 @@ def test_a_modality_that_no_sample_has_is_refused():
     measured = made()
     nowhere = replace(measured, present={**measured.present, "audio": np.zeros(SAMPLES, dtype=bool)})
     with pytest.raises(ValueError, match="No sample of this split has audio"):
-        modality_evidence(nowhere, "audio")
+        modality_evidence(nowhere)
 
 
 def test_what_never_varies_is_widened_by_the_rule_of_three_and_stays_a_rate():

@@ -79,8 +79,17 @@ def whole_evidence(measured: Measured) -> dict[str, Estimate]:
     return scores | losses
 
 
-def modality_evidence(measured: Measured, name: str) -> ModalityEvidence:
-    """The numbers of one modality, from the samples that have it. Raises `ValueError` where none has."""
+def modality_evidence(measured: Measured) -> dict[str, ModalityEvidence]:
+    """The numbers of every modality, from the samples that have it; Shapley values from all samples.
+
+    Raises `ValueError` for a modality that no sample has.
+    """
+    shares = _shares(measured)
+    return {name: _of_modality(measured, name).model_copy(update=shares.get(name, {})) for name in measured.present}
+
+
+def _of_modality(measured: Measured, name: str) -> ModalityEvidence:
+    """All but the Shapley values."""
     rows = measured.present[name]
     if not rows.any():
         raise ValueError(f"No sample of this split has {name}, so nothing can be said about it; choose another split.")
@@ -94,7 +103,6 @@ def modality_evidence(measured: Measured, name: str) -> ModalityEvidence:
         losses = {key: _mean(part.losses[rows]) for key, part in _whole_and_without(measured, name).items()}
         combination: Combinations = {"loss_gain": {"without": 1.0, "whole": -1.0}}
         loss_gain = estimates(losses, combination, groups, bounded=False)["loss_gain"]
-    shapley, shapley_loss = _shapley(measured, name)
     optional = {key: found.get(key) for key in ("own_probe", "probe_change", "gain", "probes_gain")}
     needed = {key: value for key, value in found.items() if key not in optional}
     return ModalityEvidence(
@@ -103,8 +111,8 @@ def modality_evidence(measured: Measured, name: str) -> ModalityEvidence:
         own_from=own.source,
         own_still_improving=own.still_improving,
         loss_gain=loss_gain,
-        shapley=shapley,
-        shapley_loss=shapley_loss,
+        shapley=None,
+        shapley_loss=None,
     )
 
 
@@ -188,15 +196,16 @@ def _whole_and_without(measured: Measured, name: str) -> dict[str, Decided]:
     return {"whole": measured.subsets[everything], "without": measured.subsets[everything - {name}]}
 
 
-def _shapley(measured: Measured, name: str) -> tuple[Estimate | None, Estimate | None]:
-    """Of the metric and of the negative loss, over all samples; None where not every subset is known."""
+def _shares(measured: Measured) -> dict[str, dict[str, Estimate]]:
+    """Modality -> `shapley` of the metric and `shapley_loss` of the negative loss; nothing for too many modalities."""
     if not measured.has_all_subsets:
-        return None, None
-    weights = {name: shapley_weights(tuple(measured.present))[name]}
+        return {}
+    weights = shapley_weights(tuple(measured.present))
     scores = {key: score_parts(part.decisions, measured.targets) for key, part in measured.subsets.items()}
     losses = {key: _mean(-part.losses) for key, part in measured.subsets.items()}
-    value = estimates(scores, weights, measured.groups)[name]
-    return value, estimates(losses, weights, measured.groups, bounded=False)[name]
+    of_metric = estimates(scores, weights, measured.groups)
+    of_loss = estimates(losses, weights, measured.groups, bounded=False)
+    return {name: {"shapley": of_metric[name], "shapley_loss": of_loss[name]} for name in weights}
 
 
 def _mean(values: Float[np.ndarray, " samples"]) -> Ratio:

@@ -69,7 +69,7 @@ def _diagnosis(run: Reopened, split: Split) -> Diagnosis:
     stages = stages_of(run)
     seen = measured(run, split, {name: own_stage(run, stages, name) for name in model.modalities})
     whole = whole_evidence(seen)
-    modalities = {name: modality_evidence(seen, name) for name in model.modalities}
+    modalities = modality_evidence(seen)
     interactions = interaction_evidence(seen)
     curve = balance(record.stages)
     metric = "f1_micro" if run.setting.multi_label else "accuracy"
