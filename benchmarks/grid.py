@@ -55,20 +55,20 @@ def letters_in_babble() -> Experiment:
 
 def letters_in_quiet() -> Experiment:
     """25 letters with clean audio: the audio knows nearly everything."""
-    return _table("letters_in_quiet", _data("letter", _SMALL, ()), epochs=12)
+    return _table("letters_in_quiet", _data("letter", _SMALL, ()), epochs=8)
 
 
 def whole_clip_digits() -> Experiment:
     """10 digits from whole clips of 3 s with clean audio: nobody says where the digit is."""
     data = _data("digit", _Size(num_frames=16, height=24, width=40), (), window_s=None)
-    return _table("whole_clip_digits", data, epochs=12, encoders={"audio": _NARROW, "video": _NARROW})
+    return _table("whole_clip_digits", data, epochs=10, encoders={"audio": _NARROW, "video": _NARROW})
 
 
 _NARROW = EncoderConfig(name="small_cnn", options={"width": 8})
 
 
 def _table(
-    name: str, data: DataConfig, epochs: int = 20, encoders: dict[str, EncoderConfig] | None = None
+    name: str, data: DataConfig, epochs: int = 15, encoders: dict[str, EncoderConfig] | None = None
 ) -> Experiment:
     alone = TrainConfig(epochs=epochs, batch_size=32, learning_rate=3e-3, warmup_epochs=2, label_smoothing=0.1)
     return Experiment(
@@ -81,6 +81,7 @@ def _table(
         joint=alone.model_copy(update={"epochs": 2 * epochs // 5, "learning_rate": 1e-3, "warmup_epochs": 0}),
         seeds=(0,),
         folds=(0, 1, 2, 3, 4),
+        probe=name == "letters_in_babble",
     )
 
 
