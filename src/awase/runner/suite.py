@@ -20,7 +20,7 @@ def resolve_experiments(
     """What `name` means: the experiments of a suite on the data sets found below `root`, or one experiment.
 
     A data set's folder that was not prepared before is prepared into `work`. With `published_splits` the published
-    split is taken where the default is another. Raises `ValueError` for a suite without a root and for a root without
+    splits are taken. Raises `ValueError` for a suite without a root and for a root without
     any of its data sets, and what reading their layouts raises.
     """
     if name not in SUITES:
@@ -34,9 +34,7 @@ def resolve_experiments(
     folders = {
         dataset: _prepared(dataset, folder, work) for dataset, folder in find_folders(root, TABLES[name][1]).items()
     }
-    found = SUITES[name](folders)
-    if published_splits:
-        found = tuple(published_split(experiment) for experiment in found)
+    found = SUITES[name](folders, published_splits)
     return tuple(apply_overrides(experiment, assignments) for experiment in found)
 
 
@@ -59,14 +57,6 @@ def find_folders(root: Path, datasets: Sequence[str]) -> dict[str, Path]:
         names = ", ".join(FOLDERS[dataset][0] for dataset in datasets)
         raise ValueError(f"{root} holds none of the folders {names}; each data set lies in a folder of its name.")
     return found
-
-
-def published_split(experiment: Experiment) -> Experiment:
-    """The experiment on the published split, where the prepared table names one beside its default."""
-    if experiment.folds:
-        return experiment
-    data = experiment.data.model_copy(update={"split_column": "split_published", "fold_column": None})
-    return experiment.model_copy(update={"data": data})
 
 
 def restricted(
