@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from balancing_samples import parts_of
+from balancing_samples import batch_of, context_of, model_of, parts_of
 from modulation_processes import CASES, train
 from safetensors.torch import load_file
 from training_samples import assert_same, make_loop, state_of, tiny_model
 
+from awase.balancing import Forward, build_rule
 from awase.config import BalancingConfig, TrainConfig
 from awase.distributed import ALONE
 from awase.fusion import build_fusion
 from awase.models import Classifier
+from awase.models.classifier import presence
+from awase.objectives import cross_entropy
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
 
 SCRIPT = Path(__file__).parent / "modulation_processes.py"
@@ -114,3 +117,31 @@ def test_resuming_from_every_checkpoint_gives_the_same_bits(name, accumulate, tm
         assert_same(again.work.rule.state_dict(), loop.work.rule.state_dict())
         buffers = dict(again.work.rule.named_buffers())
         assert not any(bool(buffers[kept].any()) for kept in ("totals", "sums", "counts") if kept in buffers)
+
+
+# ---- bfloat16 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_features_of_half_precision_are_taken(name):
+    """The forward pass runs under autocast, the rule's statistics and losses outside of it."""
+    fusion, options = RULES[name]
+    model, batch = model_of(fusion), batch_of(13)
+    rule = build_rule(BalancingConfig(name=name, options=options), context_of(model))
+    for epoch in (0, 1):
+        for step, phase in enumerate(rule.phases()):
+            model.zero_grad()
+            rule.begin(epoch, phase)
+            seen = rule.view(batch)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                output = model(seen, edit=rule.on_encoded)
+            assert any(value.pooled.dtype == torch.bfloat16 for value in output.encoded.values())
+            fused = cross_entropy(output.logits, seen.targets)
+            forward = Forward(seen, output, presence(seen, model.modalities), cross_entropy, fused, fused)
+            statistics = rule.statistics(forward)
+            if statistics is not None:
+                rule.observe(statistics)
+            rule.backward(forward, rule.losses(forward))
+            rule.after_backward(epoch * len(rule.phases()) + step)
+            assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+        rule.on_epoch_end(epoch)

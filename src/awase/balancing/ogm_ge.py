@@ -1,5 +1,6 @@
 """OGM-GE: the encoder of the stronger modality learns more slowly, and noise makes up for what its gradient lost."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -109,9 +110,9 @@ def gradient_noise(gradients: Sequence[Tensor], generator: torch.Generator) -> l
     # In two passes, which is exact and much faster than Tensor.var on a CPU.
     means = torch.stack([gradient.mean() for gradient in gradients])
     centred = torch._foreach_sub(list(gradients), means.unbind())
-    degrees = means.new_tensor([max(size - 1, 1) for size in sizes])
-    variances = torch.stack(torch._foreach_norm(centred)).square() / degrees
-    torch._foreach_mul_(noise, (variances + NOISE_EPSILON).sqrt().unbind())
+    deviations = torch._foreach_norm(centred)
+    torch._foreach_div_(deviations, [math.sqrt(max(size - 1, 1)) for size in sizes])
+    torch._foreach_mul_(noise, (torch.stack(deviations).square() + NOISE_EPSILON).sqrt().unbind())
     return noise
 
 

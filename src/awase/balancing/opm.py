@@ -126,7 +126,7 @@ class Opm(Rule):
 
     @torch.no_grad()
     def _whole_logits(self, forward: Forward) -> dict[str, Float[Tensor, "batch classes"]]:
-        features = {name: forward.output.encoded[name].pooled for name in self.dims}
+        features = {name: forward.output.encoded[name].pooled.float() for name in self.dims}
         _, logits = self.context.model.decide(features, forward.present)
         return {name: logits[name] for name in self.dims}
 
