@@ -35,7 +35,7 @@ from awase.types import Batch
 
 BATCH = 64
 CLASSES = 28
-SIZES = {
+SIZES: dict[str, dict[str, tuple[str, dict[str, Any], str, tuple[int, ...]]]] = {
     "small": {"audio": ("mlp", {"width": 64}, "array", (40,)), "video": ("mlp", {"width": 64}, "array", (60,))},
     "medium": {"audio": ("small_cnn", {}, "audio", (1, 64, 96)), "video": ("small_cnn", {}, "image", (3, 64, 64))},
 }

@@ -1,7 +1,6 @@
 """The one contract of every encoder here: a stem, a row of blocks, a head, and a cut between two blocks."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -49,20 +48,29 @@ class TokenNetwork(Network, Protocol):
     def finish(self, tokens: Tokens) -> Encoded: ...
 
 
-@contextmanager
-def _statistics_held(module: nn.Module) -> Iterator[None]:
-    """Batch norms in `module` keep their running statistics inside: a recomputation must not count a batch twice."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    before = [(m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone()) for m in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
+class _StatisticsHeld(AbstractContextManager[None]):
+    """Batch norms in `module` keep their running statistics inside: a recomputation must not count a batch twice.
+
+    Can be entered again, as it is where several backward passes go through one forward pass.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._before: list[tuple[nn.modules.batchnorm._BatchNorm, float | None, Tensor | None]] = []
+
+    def __enter__(self) -> None:
+        norms = [m for m in self._module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        for norm in norms:
+            count = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+            self._before.append((norm, norm.momentum, count))
+            norm.momentum = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        for norm, momentum, count in self._before:
             norm.momentum = momentum
             if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)
+        self._before.clear()
 
 
 class BlockEncoder(nn.Module):
@@ -138,7 +146,7 @@ class BlockEncoder(nn.Module):
         module = self.get_submodule(self.block_names[index])
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _statistics_held(module)
+            return nullcontext(), _StatisticsHeld(module)
 
         result: Inputs = checkpoint(self.network.block, index, hidden, use_reentrant=False, context_fn=contexts)
         return result
