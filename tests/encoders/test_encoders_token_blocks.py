@@ -102,12 +102,8 @@ def test_longer_sequences_keep_the_padding_out(case):
     tokens = blocks.embed(inputs, 1)
     seen = blocks.block(1, tokens.longer(extra[:, :1], extra[:, 1:]))
     for row, length in enumerate((4, 1)):  # the second has no text: its first token stands for it
-        alone = blocks.block(
-            1,
-            Tokens(tokens.values[row : row + 1, :length], tokens.mask[row : row + 1, :length]).longer(
-                extra[row : row + 1]
-            ),
-        )
+        together = torch.cat((tokens.values[row : row + 1, :length], extra[row : row + 1]), dim=1)
+        alone = blocks.block(1, Tokens(together, torch.ones(1, length + 3, dtype=torch.bool)))
         torch.testing.assert_close(seen.values[row, :length], alone.values[0, :length], rtol=1e-11, atol=1e-12)
         torch.testing.assert_close(seen.values[row, -3:], alone.values[0, -3:], rtol=1e-11, atol=1e-12)
 
