@@ -39,7 +39,7 @@ def role_of(
     assert evidence.gain is not None, "a modality without others has no role"
     numbers = [f"{_word(metric)} of the model minus that without {name}: {points(evidence.gain)}"]
     if case.role in ("uninformative", "ignored", "redundant"):
-        numbers += _knowledge(name, evidence)
+        numbers += _knowledge(name, evidence, metric)
     if case.role in ("ignored", "redundant"):
         numbers.append(f"the model given {name} alone: {percent(evidence.only)}")
     if case.role in ("ignored", "redundant") and evidence.probes_gain is not None:
@@ -188,14 +188,14 @@ _LAGS = {
 }
 
 
-def _knowledge(name: str, evidence: ModalityEvidence) -> list[str]:
+def _knowledge(name: str, evidence: ModalityEvidence, metric: str) -> list[str]:
     kinds = {
         "stage": "of the stage that trained it alone",
         "store": "of a stage of another run that trained it alone",
         "only": "of the joint model given it alone",
     }
     return [
-        f"own accuracy of {name} ({kinds[evidence.own_from]}): {percent(evidence.own)}; minus the constant "
+        f"own {_word(metric)} of {name} ({kinds[evidence.own_from]}): {percent(evidence.own)}; minus the constant "
         f"prediction {points(evidence.own_above_chance)}",
         f"linear probe on its features: {percent(evidence.probe)}; minus the constant prediction "
         f"{points(evidence.probe_above_chance)}",

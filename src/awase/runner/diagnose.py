@@ -18,6 +18,7 @@ from awase.records import (
     write_diagnosis,
 )
 from awase.runner.again import Reopened, note_look, reopen
+from awase.runner.folder import locked
 from awase.runner.measured import Split, measured
 from awase.runner.own_stages import own_stage, stages_of
 
@@ -48,7 +49,8 @@ def diagnose_run(
     diagnosis = _diagnosis(reopen(folder, device=device, cache=cache), chosen)
     if chosen == "test":
         note_look(folder, {"when": diagnosis.made, "by": "diagnose"})
-    write_diagnosis(folder, diagnosis)
+    with locked(folder):
+        write_diagnosis(folder, diagnosis)
     return diagnosis
 
 
