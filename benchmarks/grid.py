@@ -55,16 +55,18 @@ def letters_in_babble() -> Experiment:
 
 def letters_in_quiet() -> Experiment:
     """25 letters with clean audio: the audio knows nearly everything."""
-    return _table("letters_in_quiet", _data("letter", _SMALL, ()), epochs=8)
+    size = _Size(num_frames=6, height=24, width=40)
+    return _table("letters_in_quiet", _data("letter", size, ()), epochs=8, encoders=_NARROW_PAIR)
 
 
 def whole_clip_digits() -> Experiment:
     """10 digits from whole clips of 3 s with clean audio: nobody says where the digit is."""
-    data = _data("digit", _Size(num_frames=16, height=24, width=40), (), window_s=None)
-    return _table("whole_clip_digits", data, epochs=10, encoders={"audio": _NARROW, "video": _NARROW})
+    size = _Size(num_frames=12, height=24, width=40)
+    data = _data("digit", size, (), window_s=None)
+    return _table("whole_clip_digits", data, epochs=8, encoders=_NARROW_PAIR)
 
 
-_NARROW = EncoderConfig(name="small_cnn", options={"width": 8})
+_NARROW_PAIR = dict.fromkeys(("audio", "video"), EncoderConfig(name="small_cnn", options={"width": 8}))
 
 
 def _table(

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from awase.evaluation.classification import f1
 
@@ -157,7 +158,8 @@ def _fitted(
     if (targets == targets[0]).all():
         return None
     model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
-    with warnings.catch_warnings():
+    # On several threads so small a problem took 50 times as long while another process used the cores.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, targets)
     return model
