@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mmlora": {"rank": 2},
     "gradient_blending_online": {"super_epoch": 2},
     "opm": {"start_epoch": 1},
-    "mmbt": {"text": "a", "other": "b", "warmup": (1, 1)},
+    "mmbt": {"text": "a", "other": "b", "warmup": [1, 1]},
     "pmf": {"towers": "unimodal"},
     "pmf_l": {"towers": "unimodal"},
 }
@@ -50,6 +50,8 @@ def experiment(name: str, folder: Path, modalities: tuple[str, ...], many: bool 
         changes["data"] = {"label_separator": "|", "task": "multi_label"}
     method = MethodConfig(method=name, settings=SETTINGS.get(name, {}))
     made = readings(table, modalities, (method,), epochs=3, **changes)
+    shorter = made.joint.model_copy(update={"batch_size": 16})
+    made = made.model_copy(update={"unimodal": shorter, "joint": shorter})
     return with_words(made, table, modalities, 1024 if name == "pmf_l" else 8) if name in TOKENS else made
 
 
