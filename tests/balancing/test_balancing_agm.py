@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from training_samples import CLASSES, Batches, assert_same, forward_of, make_loop, picked, rule_context, state_of
 
 from awase.balancing import Forward, build_rule
-from awase.balancing.agm import AGM, shapley_weights, subsets, zero_feature
+from awase.balancing.agm import Agm, shapley_weights, subsets, zero_feature
 from awase.config import BalancingConfig, TrainConfig
 from awase.models import Classifier
 from awase.models.classifier import presence
@@ -132,11 +132,11 @@ def test_fusions_in_which_one_conditions_the_other_can_be_balanced(fusion):
         assert_close(got, wanted, rtol=1e-4, atol=1e-6)
 
 
-def forward_and_rule(modalities, fusion="concat", absent=0.0, num=13) -> tuple[Forward, AGM, Classifier]:
+def forward_and_rule(modalities, fusion="concat", absent=0.0, num=13) -> tuple[Forward, Agm, Classifier]:
     model = classifier(modalities, fusion)
     parts = tuple(part for part in model.parts())
     rule = build_rule(RULE, rule_context(model, parts))
-    assert isinstance(rule, AGM)
+    assert isinstance(rule, Agm)
     rule.begin(0, None)
     return forward_of(model, rows(num, modalities, absent), rule), rule, model
 

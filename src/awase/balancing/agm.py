@@ -15,7 +15,7 @@ LARGEST = 10.0
 """The bound on the difference of the ratios."""
 
 
-class AGM(Rule):
+class Agm(Rule):
     """Adaptive gradient modulation: z = sum_m s_m, and the gradient through s_m is multiplied by kappa_m.
 
     The share s_m is the Shapley value of modality m in the game whose value v(S) are the fused logits when every

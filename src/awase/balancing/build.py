@@ -2,9 +2,9 @@
 
 from inspect import signature
 
-from awase.balancing.agm import AGM
+from awase.balancing.agm import Agm
 from awase.balancing.mla import Mla
-from awase.balancing.mmpareto import MMPareto
+from awase.balancing.mmpareto import MmPareto
 from awase.balancing.ogm_ge import OgmGe
 from awase.balancing.opm import Opm
 from awase.balancing.pmr import Pmr
@@ -12,8 +12,8 @@ from awase.balancing.rule import Rule, RuleContext, RuleFactory
 from awase.config import BalancingConfig
 
 RULES: dict[str, RuleFactory] = {
-    "agm": AGM,
-    "mmpareto": MMPareto,
+    "agm": Agm,
+    "mmpareto": MmPareto,
     "mla": Mla,
     "ogm_ge": OgmGe,
     "opm": Opm,

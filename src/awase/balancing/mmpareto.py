@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from awase.balancing.rule import Forward, Rule, RuleContext
 
 
-class MMPareto(Rule):
+class MmPareto(Rule):
     """Steps of an encoder along a Pareto direction of two losses: of the fused logits and of its own head.
 
     Minimised are L_mm = l(z, y) and, with a head of its own per modality, L_m = l(z_m, y), each unweighted, whatever

@@ -224,6 +224,7 @@ def _advice_on_ignored(name: str, evidence: ModalityEvidence, case: Case, splits
         found.append(f"Give {name} a loss of its own: the method `joint` with {fusion}`modality_weight=1`.")
     if evidence.own_from != "stage":
         found.append("Train every modality alone first, then join: `mmlora` or `joint_finetuned`; `ume` is the floor.")
+        found.append("Or keep the others from outrunning it: `ogm_ge`, `mmpareto` or `umt`; not all gain over `ume`.")
     if "probes" in case.reasons:
         found.append("Weigh the modalities on validation: the method `ume` with `weighted=true` and `calibrated=true`.")
     if case.reasons == ("probe",) and evidence.own_from != "only":
