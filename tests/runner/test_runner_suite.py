@@ -1,6 +1,7 @@
 """The three tables from official layouts: found, prepared, built, run end to end with small encoders."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,20 +9,22 @@ from official_sets import SETS
 
 from awase.config import Runtime
 from awase.experiments import SUITES
+from awase.experiments.comparison import table_methods
 from awase.experiments.mmlora_tables import TABLES
 from awase.experiments.published import published_results
 from awase.records import find_records
+from awase.runner.resolve import resolve_experiment
 from awase.runner.run import run_experiment
 from awase.runner.suite import resolve_experiments, restricted
 
 SMALL = {
     "video": {"name": "small_cnn", "options": {"width": 2, "dim": 8}},
     "audio": {"name": "small_cnn", "options": {"width": 2, "dim": 8}},
-    "image": {"name": "small_cnn", "options": {"width": 2, "dim": 8}},
+    "image": {"name": "small_cnn", "options": {"width": 2, "dim": 12}},
     "flow": {"name": "small_cnn", "options": {"width": 2, "dim": 8}},
     "text": {"name": "small_transformer", "options": {"dim": 8, "num_heads": 2, "depth": 1}},
 }
-"""Convolutional encoders in place of the real ones, and a text transformer."""
+"""Convolutional encoders in place of the real ones, and a text transformer; a picture's are wider than a text's."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,8 @@ def smaller(name: str) -> list[str]:
     return [
         *said,
         "unimodal.epochs=1",
+        "from_start.epochs=1",
+        "from_start.warmup_epochs=0",
         "joint.epochs=1",
         "unimodal.warmup_epochs=0",
         "joint.warmup_epochs=0",
@@ -130,6 +135,40 @@ def test_the_default_split_keeps_actors_apart_and_the_published_one_is_named(hom
         resolve_experiments("mmlora.audio_visual", root=root, work=tmp_path, published_splits=True)
     three = resolve_experiments("mmlora.rgb_flow", root=home, work=tmp_path, published_splits=True)
     assert {one.folds for one in three} == {(1, 2, 3)}
+
+
+def test_two_roots_are_prepared_apart_and_what_is_no_suite_takes_no_splits(home, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    SETS["cremad"](other)
+    manifests = set()
+    for root in (home, other):
+        found = resolve_experiments("mmlora.audio_visual", root=root, work=tmp_path / "work")
+        manifests |= {one.data.manifest for one in found if one.name.startswith("cremad")}
+    assert len(manifests) == 2
+    with pytest.raises(ValueError, match=r"--published-splits is for the suites mmlora"):
+        resolve_experiments("demo", published_splits=True, work=tmp_path / "work")
+    with pytest.raises(ValueError, match=r"is several experiments on data sets of yours"):
+        resolve_experiment("mmlora.audio_visual")
+
+
+def test_folds_that_are_not_listed_are_not_run(home, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(home / "UCF101", root / "UCF101")
+    for fold in (2, 3):
+        for name in ("trainlist", "testlist"):
+            (root / "UCF101" / "ucfTrainTestlist" / f"{name}0{fold}.txt").unlink()
+    found = resolve_experiments("mmlora.rgb_flow", root=root, work=tmp_path / "work")
+    assert {one.folds for one in found} == {(1,)}
+
+
+def test_encoders_decide_which_methods_a_table_has():
+    films = {one.title for one in table_methods(("image", "text"), ("image_text",), multi_label=True)}
+    assert not films & {"mla", "pmr", "mbt", "pmf"}
+    assert "mmbt" in films
+    assert {"mla", "pmr", "mbt", "pmf"} <= {one.title for one in table_methods(("a", "b"), ("same_width", "tokens"))}
+    with pytest.raises(ValueError, match="no kind of encoders towers"):
+        table_methods(("a", "b"), ("towers",))
 
 
 def test_a_prepared_folder_is_used_as_it_is(home, tmp_path):

@@ -87,8 +87,10 @@ AROUND = Surroundings(
 
 
 def address(stage: StageConfig = STAGE, around: Surroundings = AROUND, **changes: Any) -> str:
-    given = {"parents": ["p"], "initial": "i", "derived": {"weights": {"audio": 1.0}}, **changes}
-    return stage_hash(stage_document(stage, given["parents"], given["initial"], around, given["derived"]))
+    given = {"parents": ["p"], "initial": "i", "derived": {"weights": {"audio": 1.0}}, "teachers": [], **changes}
+    names = ("derived", "teachers")
+    document = stage_document(stage, given["parents"], given["initial"], around, *(given[name] for name in names))
+    return stage_hash(document)
 
 
 def other_value(value: Any, annotation: Any) -> Any:
@@ -264,11 +266,13 @@ def test_parents_and_derived_values_change_the_address():
         address(parents=["p", "q"]),
         address(parents=["q", "p"]),
         address(parents=[]),
+        address(parents=["p", "t"]),
+        address(teachers=["t"]),
         address(derived={"weights": {"audio": 1.5}}),
         address(derived={"temperatures": {"audio": 1.0}}),
         address(derived={}),
     }
-    assert len(hashes) == 8
+    assert len(hashes) == 10
 
 
 @pytest.mark.parametrize(("kind", "name"), sorted(UNREAD, key=str))

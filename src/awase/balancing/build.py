@@ -13,8 +13,8 @@ from awase.config import BalancingConfig
 
 RULES: dict[str, RuleFactory] = {
     "agm": Agm,
-    "mmpareto": MmPareto,
     "mla": Mla,
+    "mmpareto": MmPareto,
     "ogm_ge": OgmGe,
     "opm": Opm,
     "pmr": Pmr,

@@ -8,7 +8,7 @@ from awase.cli.output import print_json
 
 
 def listing(
-    what: Annotated[str, typer.Argument(help="experiments, methods, encoders, fusions, datasets or decisions.")],
+    what: Annotated[str, typer.Argument(help="experiments, methods, rules, encoders, fusions, datasets or decisions.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List the names there are, each with its first line of documentation."""
@@ -45,9 +45,14 @@ def _tables() -> dict[str, Any]:
         return FUSIONS
 
     def decisions() -> Any:
-        from awase.training.decisions import DECISIONS
+        from awase.training.decisions import DECISIONS, MEASURED
 
-        return DECISIONS
+        return {**DECISIONS, **MEASURED}
+
+    def rules() -> Any:
+        from awase.balancing import RULES
+
+        return RULES
 
     def datasets() -> Any:
         from awase.data import LAYOUTS, SOURCES
@@ -60,6 +65,7 @@ def _tables() -> dict[str, Any]:
         "encoders": encoders,
         "fusions": fusions,
         "decisions": decisions,
+        "rules": rules,
         "datasets": datasets,
     }
 

@@ -9,7 +9,9 @@ import typer
 
 
 def run(
-    name: Annotated[str, typer.Argument(help="A built-in experiment, FILE.py::FUNCTION, or a table of your own.")],
+    name: Annotated[
+        str, typer.Argument(help="A built-in experiment or suite, FILE.py::FUNCTION, or a table of your own.")
+    ],
     root: Annotated[Path | None, typer.Option(help="Folder with a folder per data set, for the mmlora tables.")] = None,
     published_splits: Annotated[
         bool, typer.Option("--published-splits", help="Of the mmlora tables: the published splits, for comparison.")
@@ -35,10 +37,11 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")] = False,
 ) -> None:
     """Train and evaluate every method of an experiment; the same command continues what was interrupted."""
+    from awase import report
     from awase.cli.progress import narrate
     from awase.config import Runtime
     from awase.runner.plan import describe_plan
-    from awase.runner.run import run_experiment
+    from awase.runner.run import check_experiment, run_experiment
     from awase.runner.suite import resolve_experiments, restricted
 
     work = (Runtime().cache if cache is None else cache) / "prepared"
@@ -64,16 +67,17 @@ def run(
     folder = out or Path("runs") / (name.rpartition("::")[2] if several else experiments[0].name)
     records = 0
     with narrate(quiet):
+        for experiment in experiments[1:]:  # the first is checked when it is run
+            check_experiment(experiment, runtime)
         for experiment in experiments:
             records += len(run_experiment(experiment, runtime, folder / experiment.name if several else folder))
-    _write_report(folder)
+            _write_page(folder)
+    print(report.render_markdown(report.load([folder])))
     print(f"{records} runs are done; see {folder / 'report.html'}", file=sys.stderr)
 
 
-def _write_report(folder: Path) -> None:
+def _write_page(folder: Path) -> None:
     from awase import report
     from awase.files import write_text
 
-    records = report.load([folder])
-    write_text(folder / "report.html", report.render_html(records))
-    print(report.render_markdown(records))
+    write_text(folder / "report.html", report.render_html(report.load([folder])))

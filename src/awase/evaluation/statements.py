@@ -145,7 +145,10 @@ def unfinished(stage: str) -> Finding:
         kind="unfinished",
         modality=None,
         statement=f"Stage {stage} was still improving on validation at its last epoch.",
-        advice=("Train it longer before judging its modalities: `--set joint.epochs=...`.",),
+        advice=(
+            "Train it longer before judging its modalities: `--set joint.epochs=...`, or `from_start.epochs` where it "
+            "began from the initial weights.",
+        ),
     )
 
 

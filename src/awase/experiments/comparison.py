@@ -56,14 +56,17 @@ def mmlora_and_controls(modalities: Sequence[str], rank: int = 4) -> tuple[Metho
     return (*placed, *controls)
 
 
-def table_methods(modalities: Sequence[str], kinds: Sequence[str] = ()) -> tuple[MethodConfig, ...]:
+def table_methods(
+    modalities: Sequence[str], kinds: Sequence[str] = ("same_width",), multi_label: bool = False
+) -> tuple[MethodConfig, ...]:
     """Every method of the published tables and their later competitors, each by its own name, with its defaults.
 
-    `kinds` adds the methods that need encoders of some kind: `tokens` (two towers of transformer blocks: `mbt`, and
-    `pmf` for two modalities), `image_text` (`mmbt`), `large` (`pmf_l`).
+    `kinds` adds the methods that need encoders of some kind: `same_width` (features of one size: `mla`), `tokens`
+    (towers of transformer blocks: `mbt`, and `pmf` for two modalities), `image_text` (`mmbt`, with BERT's own [CLS] and
+    [SEP]), `large` (`pmf_l`). Methods of one label per sample (`pmr`) are left out where there are several.
     """
-    fused = [_labelled(f"joint-{name}", "joint", fusion=name) for name in ("sum", "film", "gated")]
     pairwise = len(modalities) == 2
+    fused = [_labelled(f"joint-{name}", "joint", fusion=name) for name in ("sum", "film", "gated")]
     joint = [
         *(one for one in fused if pairwise or one.title == "joint-sum"),
         _labelled("joint-multi-loss", "joint", own_heads=True, modality_weight=1.0),
@@ -71,22 +74,26 @@ def table_methods(modalities: Sequence[str], kinds: Sequence[str] = ()) -> tuple
     balanced = [
         MethodConfig(method="ogm_ge"),
         _labelled("ogm", "ogm_ge", noise=False),
-        MethodConfig(method="pmr"),
+        *([] if multi_label else [MethodConfig(method="pmr")]),
         MethodConfig(method="gradient_blending"),
         MethodConfig(method="gradient_blending_online"),
         MethodConfig(method="mmpareto"),
         MethodConfig(method="agm"),
         MethodConfig(method="opm"),
-        MethodConfig(method="mla"),
     ]
+    rare = {"training": {"class_weights": "balanced"}, "warmup_training": {"class_weights": "balanced"}}
     of_kind = {
-        "tokens": ("mbt", "pmf") if pairwise else ("mbt",),
-        "image_text": ("mmbt",),
-        "large": ("pmf_l",),
+        "same_width": [MethodConfig(method="mla")],
+        "tokens": [MethodConfig(method=name) for name in (("mbt", "pmf") if pairwise else ("mbt",))],
+        "image_text": [_labelled("mmbt", "mmbt", special_ids=[101, 102], **(rare if multi_label else {}))],
+        "large": [MethodConfig(method="pmf_l")],
     }
-    mixed = [MethodConfig(method=name) for kind in kinds for name in of_kind[kind]]
+    unknown = sorted(set(kinds) - set(of_kind))
+    if unknown:
+        raise ValueError(f"There is no kind of encoders {', '.join(unknown)}; valid names: {', '.join(of_kind)}.")
+    of_encoders = [method for kind in kinds for method in of_kind[kind]]
     *alone, last = natural_baselines(modalities)
-    return (*alone, MethodConfig(method="umt"), *joint, *balanced, *mixed, last)
+    return (*alone, MethodConfig(method="umt"), *joint, *balanced, *of_encoders, last)
 
 
 def tuned(methods: Sequence[MethodConfig], candidates: Sequence[dict[str, Any]]) -> tuple[MethodConfig, ...]:

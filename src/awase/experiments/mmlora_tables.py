@@ -8,8 +8,8 @@ Commands, with DIR holding a folder per data set as its authors distribute it (s
 
 Expected time: hours per data set, seed and backbone on one GPU (not measured here). Expected numbers: the published
 column. Three seeds. The default splits keep speakers and source videos apart; the published ones, for comparison, are
-taken with `--published-splits`. Optimisers and epochs are ours where the source does not state them: SGD for
-convolutional networks as in OGM-GE, AdamW for transformers.
+taken with `--published-splits`. Optimisers and epochs are ours where the source does not state them: SGD as in OGM-GE
+where both encoders are ResNet-18, AdamW for every pair with a transformer in it.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awase.config import DataConfig, EncoderConfig, Experiment, SelectionConfig, TrainConfig
-from awase.data.prepared import prepared_data
+from awase.data.prepared import prepared_data, read_description
 from awase.experiments.comparison import table_methods
 from awase.experiments.published import published_of
 
@@ -61,8 +61,10 @@ def _bert(size: str) -> EncoderConfig:
 
 RESNET18 = EncoderConfig(name="resnet18", pretrained=True)
 VIT_B = _timm("vit_base_patch16_224.augreg_in21k")
-RESNETS = Backbone("resnet18", "ResNet18/ResNet18", {"video": RESNET18, "audio": RESNET18}, CONVOLUTIONAL)
-VITS = Backbone("vit_b", "ViT-B/ViT-B", {"video": VIT_B, "audio": VIT_B}, TRANSFORMER, ("tokens",))
+RESNETS = Backbone(
+    "resnet18", "ResNet18/ResNet18", {"video": RESNET18, "audio": RESNET18}, CONVOLUTIONAL, ("same_width",)
+)
+VITS = Backbone("vit_b", "ViT-B/ViT-B", {"video": VIT_B, "audio": VIT_B}, TRANSFORMER, ("same_width", "tokens"))
 RESNET152_BERT = Backbone(
     "resnet152-bert_b",
     "group 1",
@@ -71,7 +73,11 @@ RESNET152_BERT = Backbone(
     ("image_text",),
 )
 VIT_BERT = Backbone(
-    "vit_b-bert_b", "group 2", {"image": VIT_B, "text": _bert("base")}, TRANSFORMER, ("tokens", "image_text")
+    "vit_b-bert_b",
+    "group 2",
+    {"image": VIT_B, "text": _bert("base")},
+    TRANSFORMER,
+    ("same_width", "tokens", "image_text"),
 )
 LARGE = Backbone(
     "vit_l-bert_l",
@@ -81,7 +87,9 @@ LARGE = Backbone(
     ("large",),
     ("pmf_l",),
 )
-RGB_FLOW = Backbone("resnet18", "ResNet18/ResNet18", {"video": RESNET18, "flow": RESNET18}, CONVOLUTIONAL)
+RGB_FLOW = Backbone(
+    "resnet18", "ResNet18/ResNet18", {"video": RESNET18, "flow": RESNET18}, CONVOLUTIONAL, ("same_width",)
+)
 VIT_RESNET = Backbone("vit_b-resnet18", "ViT-B/ResNet18", {"video": VIT_B, "flow": RESNET18}, TRANSFORMER)
 
 TABLES: dict[str, tuple[str, tuple[str, ...], tuple[Backbone, ...]]] = {
@@ -125,19 +133,25 @@ def table_experiments(name: str, folders: Mapping[str, Path], published_splits: 
     for dataset in (one for one in datasets if one in folders):
         splitting = "published" if published_splits and dataset != "ucf101" else None
         data = prepared_data(folders[dataset], splitting)
-        found += [table_experiment(table, dataset, backbone, data) for backbone in backbones]
+        folds = tuple(int(fold) for fold in read_description(folders[dataset])["folds"]) if dataset == "ucf101" else ()
+        found += [table_experiment(table, dataset, backbone, data, folds) for backbone in backbones]
     return tuple(found)
 
 
-def table_experiment(table: str, dataset: str, backbone: Backbone, data: DataConfig) -> Experiment:
-    """Every method on one data set with one pair of encoders, with the published numbers of that pair."""
+def table_experiment(
+    table: str, dataset: str, backbone: Backbone, data: DataConfig, folds: tuple[int, ...] = ()
+) -> Experiment:
+    """Every method on one data set with one pair of encoders, with the published numbers of that pair.
+
+    Raises `ValueError` where the data lacks a modality of the pair.
+    """
     missing = sorted(set(backbone.encoders) - set(data.inputs))
     if missing:
         raise ValueError(
             f"{dataset} has no {', '.join(missing)} where it was prepared, and the table {table!r} needs it; "
             "flow is computed by `awase data flow`."
         )
-    methods = table_methods(tuple(backbone.encoders), backbone.kinds)
+    methods = table_methods(tuple(backbone.encoders), backbone.kinds, data.task == "multi_label")
     chosen = tuple(one for one in methods if not backbone.only or one.title in backbone.only)
     titles = {one.title for one in chosen}
     published, starred = published_of(table, dataset, backbone.published)
@@ -149,12 +163,13 @@ def table_experiment(table: str, dataset: str, backbone: Backbone, data: DataCon
         encoders=dict(backbone.encoders),
         methods=chosen,
         unimodal=backbone.training,
+        from_start=backbone.training,
         joint=shorter,
         selection=SelectionConfig(metric=metric),
-        folds=(1, 2, 3) if dataset == "ucf101" else (),
+        folds=folds,
         published={title: values for title, values in published.items() if title in titles},
         published_starred=tuple(title for title in starred if title in titles),
-        published_note=_note("each of the three folds" if dataset == "ucf101" else repr(data.split_column)),
+        published_note=_note("each of the published folds" if folds else repr(data.split_column)),
     )
 
 

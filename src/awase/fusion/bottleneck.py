@@ -143,6 +143,8 @@ def _in_pieces(tokens: Tokens, pieces: int) -> Tokens:
 
 def _mean_of_present(seen: Mapping[str, Tensor], rows: Mapping[str, Rows], before: Tensor) -> Tensor:
     """The mean of each sample's bottleneck tokens over its modalities; as before where it has none."""
+    if not seen:
+        return before
     if all(rows[name] is None for name in seen):
         return torch.stack(list(seen.values())).mean(dim=0)
     total = torch.stack([put(value, rows[name], len(before)).to(before.dtype) for name, value in seen.items()]).sum(0)

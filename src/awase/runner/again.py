@@ -34,12 +34,14 @@ def reopen(folder: Path, *, device: str = "auto", cache: Path | None = None) -> 
     """
     record = read_record(folder)
     model = Model.from_pretrained(folder, device=device, cache=cache)
-    if model.saved.hashes != tuple(stage.hash for stage in record.stages):
+    hashes = [stage.hash for stage in record.stages]
+    if not set(model.saved.hashes) <= set(hashes) or model.saved.hashes[-1:] != tuple(hashes[-1:]):
         raise ValueError(
             f"The model.json in {folder} belongs to another run than its record; run the experiment again."
         )
     experiment = restored(Experiment.model_validate({**record.config["experiment"], "methods": []}))
-    runtime = Runtime(device=device, cache=cache or Runtime().cache)
+    kept = {"dtype": record.config["runtime"]["dtype"]}
+    runtime = Runtime.model_validate({"device": device, "cache": cache or Runtime().cache, **kept})
     setting = open_setting(experiment, runtime, record.seed, record.fold, ALONE)
     if setting.dataset.fingerprint != record.data["fingerprint"]:
         raise ValueError(f"The data of {folder} has changed since the run; its numbers would not be comparable.")

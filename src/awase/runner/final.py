@@ -116,7 +116,7 @@ def probe_stage(runner: NodeRunner, result: StageResult) -> dict[str, float]:
     )
     for name, file in files.items():
         if name in missing:
-            parts = [_labelled(looks[split], name) for split in ("train", "val", "test")]
+            parts = [labelled(looks[split], name) for split in ("train", "val", "test")]
             value = linear_probe(parts[0], parts[1], parts[2], setting.dataset.task)
             write_text(file, json.dumps({"format_version": 1, "value": value}))
         found[name] = float(json.loads(file.read_text(encoding="utf-8"))["value"])
@@ -136,7 +136,8 @@ def _probe_key(model: Classifier, name: str, setting: Setting) -> str:
     return json_digest(document)
 
 
-def _labelled(outputs: Outputs, name: str) -> Labelled:
+def labelled(outputs: Outputs, name: str) -> Labelled:
+    """A modality's features with the targets of the samples that have it."""
     rows = outputs.present[name].numpy()
     assert outputs.targets is not None, "an experiment's rows have labels"
     return Labelled(as_array(outputs.features[name])[rows], as_array(outputs.targets)[rows])

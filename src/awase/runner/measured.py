@@ -5,16 +5,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
-from awase.evaluation import Labelled, Outputs, probe_scores
+from awase.evaluation import Outputs, probe_scores
 from awase.evaluation.classification import as_array
 from awase.evaluation.decided import Decided, constant, decide
 from awase.evaluation.evidence import Measured, OwnModel
 from awase.evaluation.shapley import MAX_MODALITIES, Subset, subsets
 from awase.models import Classifier
 from awase.runner.again import Reopened
-from awase.runner.final import without
+from awase.runner.final import labelled, without
 from awase.runner.own_stages import OwnStage
 from awase.runner.work import look
 
@@ -97,9 +97,9 @@ class _Pass:
         """The scores of a linear probe on one modality's features; zero for samples that lack it."""
         num_classes = len(self.setting.dataset.classes)
         outputs = look_at(self.split)
-        test = _labelled(outputs, name) if self.split == "test" else None
+        test = labelled(outputs, name) if self.split == "test" else None
         said = probe_scores(
-            _labelled(look_at("train"), name), _labelled(look_at("val"), name), test, self.task, num_classes
+            labelled(look_at("train"), name), labelled(look_at("val"), name), test, self.task, num_classes
         )
         found = np.zeros((len(self.targets), num_classes))
         found[self.rows(outputs)[as_array(outputs.present[name])]] = said
@@ -150,10 +150,3 @@ def _same_encoder(a: Classifier, b: Classifier, name: str) -> bool:
     first, second = a.encoders[name].state_dict(), b.encoders[name].state_dict()
     same = first.keys() == second.keys() and not b.mixes
     return same and all(torch.equal(value, second[key]) for key, value in first.items())
-
-
-def _labelled(outputs: Outputs, name: str) -> Labelled:
-    rows = as_array(outputs.present[name])
-    assert outputs.targets is not None, "an experiment's rows have labels"
-    targets: Shaped[np.ndarray, "..."] = as_array(outputs.targets)
-    return Labelled(as_array(outputs.features[name])[rows], targets[rows])

@@ -98,7 +98,7 @@ class NodeRunner:
         parents = [self.stages[name].hash for name in stage.start]
         teachers = [self.stages[name].hash for name in stage.teachers]
         initial = tensors_digest(fresh)
-        document = stage_document(stage, [*parents, *teachers], initial, self.setting.surroundings(), derived)
+        document = stage_document(stage, parents, initial, self.setting.surroundings(), derived, teachers)
         address = stage_hash(document)
         store = self.setting.store
         with store.lock(address):
@@ -214,7 +214,7 @@ class NodeRunner:
         return {
             "curve": [entry.model_dump() for entry in result.curve],
             "best_epoch": result.best_epoch,
-            "still_improving": result.still_improving,
+            "still_improving": result.still_improving and not stage.measure_ends,  # a measurement is as long as it is
         }
 
     def _guards(self, stage: StageConfig, model: Classifier) -> dict[str, dict[str, float]]:

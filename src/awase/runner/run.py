@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from awase.config import Experiment, MethodConfig, Runtime, StageConfig
-from awase.distributed import joined_world
+from awase.distributed import ALONE, joined_world
 from awase.encoders import encoder_info
 from awase.files import write_text
 from awase.methods import build_method
@@ -19,7 +19,7 @@ from awase.records import Record, StageRecord, write_record
 from awase.runner import provenance
 from awase.runner.check import check_request
 from awase.runner.final import Final, probe_stage, score_run
-from awase.runner.folder import claim, locked, run_folder
+from awase.runner.folder import RefusedError, claim, locked, run_folder
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.overrides import changed_settings
 from awase.runner.saved import MODEL_NAME
@@ -64,12 +64,23 @@ def run_experiment(experiment: Experiment, runtime: Runtime, out: Path) -> list[
     return records
 
 
+def check_experiment(experiment: Experiment, runtime: Runtime) -> None:
+    """Opens the data of every fold and builds every method; raises what `run_experiment` would before it trains."""
+    for fold in experiment.folds or (None,):
+        check_request(open_setting(experiment, runtime, experiment.seeds[0], fold, ALONE))
+
+
 def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
     """The record of one method with one seed on one fold; the folder's own where it is done already."""
     folder = run_folder(out, method.title, setting.seed, setting.fold)
     with locked(folder):
         done = claim(folder, run_document(setting, method))
         if done is not None:
+            if done.data.get("fingerprint") != setting.dataset.fingerprint:
+                raise RefusedError(
+                    f"{folder} is a finished run on other data (its rows or files have changed); choose another folder "
+                    "with --out, or remove this one."
+                )
             log.info("%s is done already", folder)
             return done
         started = datetime.now(UTC)
@@ -111,10 +122,20 @@ def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Re
         stage=last.stage,
         derived=last.derived,
         threshold=finished.final.threshold,
-        hashes=tuple(result.hash for result in finished.best.runner.stages.values()),
+        hashes=tuple(result.hash for result in ancestry(finished.best.runner, last)),
         card=card,
     )
     write_text(folder / MODEL_NAME, saved.model_dump_json(indent=1) + "\n")
+
+
+def ancestry(runner: NodeRunner, last: StageResult) -> list[StageResult]:
+    """The stages that the last one begins from, at first or second hand, in the order of the run, and itself."""
+    names, waiting = set[str](), [last.stage.name]
+    while waiting:
+        name = waiting.pop()
+        names.add(name)
+        waiting += [one for one in runner.stages[name].stage.start if one not in names]
+    return [result for name, result in runner.stages.items() if name in names]
 
 
 def run_document(setting: Setting, method: MethodConfig) -> dict[str, Any]:

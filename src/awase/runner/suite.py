@@ -1,5 +1,6 @@
 """The experiments that one command runs: one, or the tables of a suite on a user's copies of named data sets."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,8 +25,9 @@ def resolve_experiments(
     any of its data sets, and what reading their layouts raises.
     """
     if name not in SUITES:
-        if root is not None:
-            raise ValueError(f"--root is for the suites {', '.join(SUITES)}; {name!r} names its data itself.")
+        if root is not None or published_splits:
+            option = "--published-splits" if root is None else "--root"
+            raise ValueError(f"{option} is for the suites {', '.join(SUITES)}; {name!r} names its data itself.")
         if "::" in name:
             return tuple(apply_overrides(one, assignments) for one in experiments_of(name))
         return (resolve_experiment(name, assignments),)
@@ -84,7 +86,8 @@ def restricted(
 def _prepared(dataset: str, folder: Path, work: Path) -> Path:
     if (folder / DESCRIPTION).is_file():
         return folder
-    target = work / dataset
+    place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=4).hexdigest()
+    target = work / f"{dataset}-{place}"
     facts: Mapping[str, object] = prepare(dataset, folder, target)
     log.info("%s was prepared in %s: %s rows", dataset, target, facts["rows"])
     return target

@@ -43,12 +43,17 @@ class Surroundings:
 
 
 def stage_document(
-    stage: StageConfig, parents: Sequence[str], initial: str, around: Surroundings, derived: Mapping[str, Any]
+    stage: StageConfig,
+    parents: Sequence[str],
+    initial: str,
+    around: Surroundings,
+    derived: Mapping[str, Any],
+    teachers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The slice of everything that stage `stage` reads; its digest is the stage's hash.
 
-    `parents` are the hashes of the stages it starts from and of its teachers, in order, `initial` the digest of the
-    weights it begins with, `derived` the values that were derived for it. The stage's own name is left out: the same
+    `parents` and `teachers` are the hashes of those stages in order, `initial` the digest of the weights it begins
+    with, `derived` the values that were derived for it. The stage's own name is left out: the same
     work under another name is the same work.
     """
     body = stage.model_dump(mode="json", exclude={"name", "start", "teachers", "derived", "only_if"})
@@ -56,6 +61,7 @@ def stage_document(
         "stage": body,
         "derived": dict(derived),
         "parents": list(parents),
+        "teachers": list(teachers),
         "initial": initial,
         "inputs": {name: around.inputs[name].model_dump(mode="json") for name in stage.modalities},
         "encoders": {name: encoder_document(around.encoders[name]) for name in stage.modalities},
