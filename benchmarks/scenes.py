@@ -2,7 +2,7 @@
 
     awase run benchmarks/scenes.py::all_methods --threads 1 --out runs/scenes
 
-Video and audio, 600 training clips, two seeds. Expected: where the label is redundant most methods lie close together;
+Video and audio, 300 training clips (synergy 400), two seeds. Expected: where the label is redundant most methods lie close together;
 where it is the video's alone no method gains over the video by much; where only the pair tells it, every additive
 fusion stays at chance (25 %).
 """
@@ -12,16 +12,16 @@ from awase.experiments import EXPERIMENTS
 from awase.experiments.comparison import mmlora_and_controls, table_methods
 
 MODALITIES = ("video", "audio")
-ALONE = TrainConfig(epochs=10, batch_size=32, learning_rate=2e-3)
+ALONE = TrainConfig(epochs=12, batch_size=16, learning_rate=2e-3)
 
 
 def all_methods() -> tuple[Experiment, ...]:
     """The three kinds of labels."""
     noise = {"video": 16.0, "audio": 3.0}
     return (
-        _table("redundant", ScenesConfig(noise=noise)),
-        _table("unique", ScenesConfig(labels="unique", noise={"video": 8.0})),
-        _table("synergy", ScenesConfig(labels="synergy")),
+        _table("redundant", ScenesConfig(num_train=300, noise=noise)),
+        _table("unique", ScenesConfig(num_train=300, labels="unique", noise={"video": 8.0})),
+        _table("synergy", ScenesConfig(num_train=400, labels="synergy")),
     )
 
 
@@ -34,7 +34,7 @@ def _table(name: str, scenes: ScenesConfig) -> Experiment:
             "data": base.data.model_copy(update={"inputs": inputs, "scenes": scenes}),
             "methods": (*table_methods(MODALITIES), *mmlora_and_controls(MODALITIES)),
             "unimodal": ALONE,
-            "from_start": ALONE.model_copy(update={"epochs": 20 if name == "synergy" else 10}),
+            "from_start": ALONE.model_copy(update={"epochs": 24 if name == "synergy" else 12}),
             "joint": ALONE.model_copy(update={"epochs": 6}),
             "seeds": (0, 1),
         }
