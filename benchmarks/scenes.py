@@ -7,7 +7,7 @@ where it is the video's alone no method gains over the video by much; where only
 fusion stays at chance (25 %).
 """
 
-from awase.config import Experiment, ScenesConfig, TrainConfig
+from awase.config import Experiment, MethodConfig, ScenesConfig, TrainConfig
 from awase.experiments import EXPERIMENTS
 from awase.experiments.comparison import mmlora_and_controls, table_methods
 
@@ -27,12 +27,13 @@ def all_methods() -> tuple[Experiment, ...]:
 
 def _table(name: str, scenes: ScenesConfig) -> Experiment:
     base = EXPERIMENTS[f"scenes.{name}"]()
+    hidden = MethodConfig(method="joint", label="joint-mlp", settings={"fusion": "mlp"})
     inputs = {modality: base.data.inputs[modality] for modality in MODALITIES}
     return base.model_copy(
         update={
             "name": f"scenes_{name}",
             "data": base.data.model_copy(update={"inputs": inputs, "scenes": scenes}),
-            "methods": (*table_methods(MODALITIES), *mmlora_and_controls(MODALITIES)),
+            "methods": (*table_methods(MODALITIES), *mmlora_and_controls(MODALITIES), hidden),
             "unimodal": ALONE,
             "from_start": ALONE.model_copy(update={"epochs": 24 if name == "synergy" else 12}),
             "joint": ALONE.model_copy(update={"epochs": 6}),
