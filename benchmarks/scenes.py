@@ -3,8 +3,8 @@
     awase run benchmarks/scenes.py::all_methods --threads 1 --out runs/scenes
 
 Video and audio, 300 training clips (synergy 400), two seeds. Expected: where the label is redundant most methods lie
-close together; where it is the video's alone no method gains over the video by much; where only the pair tells it, every
-additive fusion stays at chance (25 %).
+close together; where it is the video's alone no method gains over the video by much; where only the pair tells it,
+every additive fusion stays at chance (25 %).
 """
 
 from awase.config import Experiment, MethodConfig, ScenesConfig, TrainConfig
