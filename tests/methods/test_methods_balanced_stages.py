@@ -159,7 +159,7 @@ def test_mmpareto_has_a_head_beside_the_fusion_for_each_modality(modalities):
     settings = {"gamma": 2.0, "fusion": "mlp", "training": {"epochs": 2}}
     assert build_method("mmpareto", context(modalities), settings) == [
         StageConfig(
-            name="mmpareto",
+            name="joint",
             modalities=modalities,
             train=("*.encoder", "fusion", "*.head"),
             fusion=FusionConfig(name="mlp"),
@@ -178,7 +178,7 @@ def test_agm_is_joint_training_with_a_rule(modalities, fusion, part):
     settings = {"alpha": 0.5, "fusion": fusion, "training": {"epochs": 2}}
     assert build_method("agm", context(modalities), settings) == [
         StageConfig(
-            name="agm",
+            name="joint",
             modalities=modalities,
             train=("*.encoder", part),
             fusion=FusionConfig(name=fusion),

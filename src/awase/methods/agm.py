@@ -1,8 +1,9 @@
 """AGM: joint training with the gradient through each modality's share of the logits modulated."""
 
-from awase.config import BalancingConfig, FusionConfig, Node, StageConfig
-from awase.methods.context import Changes, MethodContext, changed
-from awase.methods.joint import JointFusion, trained_parts
+from awase.config import FusionConfig, Node
+from awase.methods.balanced_stage import balanced_stage
+from awase.methods.context import Changes, MethodContext
+from awase.methods.joint import JointFusion
 
 
 def agm(
@@ -13,12 +14,4 @@ def agm(
     `alpha` is how strongly a modality that lags behind its running mean is favoured; the authors chose it per data
     set, 1.5 for CREMA-D. Works with every fusion in which the modalities do not meet inside the encoders.
     """
-    stage = StageConfig(
-        name="agm",
-        modalities=context.modalities,
-        train=trained_parts(fusion),
-        fusion=FusionConfig(name=fusion),
-        balancing=BalancingConfig(name="agm", options={"alpha": alpha}),
-        training=changed(context.joint_from_start, training),
-    )
-    return [stage]
+    return [balanced_stage(context, FusionConfig(name=fusion), "agm", {"alpha": alpha}, training)]

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from awase.config import BalancingConfig, FusionConfig, Node, StageConfig
-from awase.methods.context import Changes, MethodContext, changed
-from awase.methods.joint import trained_parts
+from awase.config import FusionConfig, Node
+from awase.methods.balanced_stage import balanced_stage
+from awase.methods.context import Changes, MethodContext
 
 
 def mmpareto(
@@ -19,13 +19,5 @@ def mmpareto(
     conflict; `gamma` multiplies the result. The published run: SGD at 2e-3, momentum 0.9, weight decay 1e-4, batches
     of 64, 50 epochs, a constant rate; here the training is the experiment's joint one, as for every method.
     """
-    stage = StageConfig(
-        name="mmpareto",
-        modalities=context.modalities,
-        train=trained_parts(fusion, own_heads=True),
-        fusion=FusionConfig(name=fusion),
-        balancing=BalancingConfig(name="mmpareto", options={"gamma": gamma}),
-        own_heads=True,
-        training=changed(context.joint_from_start, training),
-    )
-    return [stage]
+    chosen = FusionConfig(name=fusion)
+    return [balanced_stage(context, chosen, "mmpareto", {"gamma": gamma}, training, own_heads=True)]
