@@ -79,7 +79,7 @@ class LoopResult:
 
     curve: tuple[Epoch, ...]
     best_epoch: int
-    """The epoch whose weights were kept."""
+    """The best one on validation; `select="last"` keeps the last one all the same."""
     still_improving: bool
 
 
@@ -287,8 +287,7 @@ class Loop:
         assert self.progress.best_epoch is not None, "a stage trains at least one epoch"
         tail = max(1, self.config.epochs // 10)
         improving = len(curve) == self.config.epochs and self.progress.best_epoch >= self.config.epochs - tail
-        kept = len(curve) - 1 if self.config.select == "last" else self.progress.best_epoch
-        return LoopResult(curve, kept, improving and self.config.epochs > 1)
+        return LoopResult(curve, self.progress.best_epoch, improving and self.config.epochs > 1)
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 
