@@ -46,7 +46,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "opm": {"start_epoch": 1},
     "mmbt": {"text": "a", "other": "b", "warmup": [1, 1]},
     "pmf": {"towers": "unimodal"},
-    "pmf_l": {"towers": "unimodal"},
 }
 WORDS = {"rain": "drops fall", "sun": "light shines", "snow": "flakes drift"}
 
@@ -129,8 +128,7 @@ def test_the_sweep_knows_every_method():
 
 def test_the_large_one_is_pmf_with_a_width():
     context = MethodContext(("a", "b"), dict.fromkeys(("a", "b"), TrainConfig()), TrainConfig())
-    large = build_method("pmf_l", context, SETTINGS["pmf_l"])
-    assert large == build_method("pmf", context, {**SETTINGS["pmf"], "width": 1024})
+    assert build_method("pmf_l", context, {}) == build_method("pmf", context, {"width": 1024})
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
