@@ -62,16 +62,16 @@ def letters_in_quiet() -> Experiment:
 def whole_clip_digits() -> Experiment:
     """10 digits from whole clips of 3 s with clean audio: nobody says where the digit is."""
     size = _Size(num_frames=12, height=24, width=40)
-    return _table("whole_clip_digits", _data("digit", size, (), window_s=None), epochs=6)
+    return _table("whole_clip_digits", _data("digit", size, (), window_s=None), epochs=5, audio_width=4)
 
 
-def _table(name: str, data: DataConfig, epochs: int) -> Experiment:
+def _table(name: str, data: DataConfig, epochs: int, audio_width: int = 8) -> Experiment:
     alone = TrainConfig(epochs=epochs, batch_size=16, learning_rate=2e-3, warmup_epochs=1, label_smoothing=0.1)
-    narrow = EncoderConfig(name="small_cnn", options={"width": 8})
+    widths = {"audio": audio_width, "video": 8}
     return Experiment(
         name=name,
         data=data,
-        encoders={"audio": narrow, "video": narrow},
+        encoders={name: EncoderConfig(name="small_cnn", options={"width": width}) for name, width in widths.items()},
         methods=(*table_methods(("video", "audio")), *mmlora_and_controls(("video", "audio"))),
         unimodal=alone,
         from_start=alone,
