@@ -72,6 +72,7 @@ def test_every_data_set_and_backbone_of_a_table_is_an_experiment_with_published_
         assert experiment.published
         assert set(experiment.published_starred) <= set(experiment.published)
         assert experiment.published_note
+        assert experiment.from_start == experiment.unimodal, "a baseline trains as long as stage 1"
         assert experiment.folds == ((1, 2, 3) if "ucf101" in experiment.name else ())
         dataset, _, encoders = experiment.name.partition("-")
         backbone = next(b for b in backbones if b.name == encoders)
