@@ -57,7 +57,7 @@ def metric(record, condition="full", name="accuracy"):
     return next(m.value for m in record.metrics if (m.split, m.name, m.condition) == ("test", name, condition))
 
 
-def moved(runner: NodeRunner, last, parts: set[str]) -> None:
+def assert_moved(runner: NodeRunner, last, parts: set[str]) -> None:
     """Exactly these parts are not what they were at the beginning."""
     before = build_classifier(last.stage, runner.setting.spec, {})
     for part, tensors in before.parts().items():
@@ -77,7 +77,7 @@ def test_the_parts_that_learn_move_and_no_others(runtime, method, parts):
     setting = open_setting(experiment(method), runtime, 0, None, ALONE)
     runner = NodeRunner(setting)
     last = runner.run(build_method(method.method, setting.method_context(), method.settings))
-    moved(runner, last, parts)
+    assert_moved(runner, last, parts)
     assert set(last.facts["trained_parts"]) == parts
 
 
@@ -153,9 +153,9 @@ def test_mmbt_thaws_its_encoders_one_after_the_other(runtime, tmp_path):
     setting = open_setting(with_text(MMBT), runtime, 0, None, ALONE)
     runner = NodeRunner(setting)
     last = runner.run(build_method("mmbt", setting.method_context(), MMBT.settings))
-    moved(runner, runner.stages["warmup-fusion"], {"fusion"})
-    moved(runner, runner.stages["warmup-video"], {"fusion", "video.encoder"})
-    moved(runner, last, {"fusion", "video.encoder", "text.encoder"})
+    assert_moved(runner, runner.stages["warmup-fusion"], {"fusion"})
+    assert_moved(runner, runner.stages["warmup-video"], {"fusion", "video.encoder"})
+    assert_moved(runner, last, {"fusion", "video.encoder", "text.encoder"})
 
 
 @pytest.mark.parametrize("method", [MMBT, MBT, PMF], ids=["mmbt", "mbt", "pmf"])
