@@ -40,6 +40,8 @@ class Epoch(_Entry):
     val_metric: float
     learning_rate: float
     seconds: float
+    metrics: dict[str, float] = {}
+    """Every metric of validation, by name."""
     gradient_norms: dict[str, float] = {}
     """Modality -> the mean over steps of the norm of its encoder's gradient (adapters included), as applied."""
     target_scores: dict[str, float] = {}

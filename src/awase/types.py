@@ -102,6 +102,18 @@ class ClassifierOutput:
     encoded: dict[str, Encoded] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RetrievalOutput:
+    """Each modality's embedding in the joint space, the features it was made of, and these rebuilt from it.
+
+    Rows of samples that lack a modality mean nothing; see `Batch.present`. Embeddings are not normalised.
+    """
+
+    embeddings: dict[str, Float[Tensor, "batch dim"]]
+    encoded: dict[str, Encoded]
+    rebuilt: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """One modality in, `Encoded` out. `prefix` is the part below the first adapted block, `suffix` the rest."""

@@ -25,7 +25,7 @@ from awase.balancing import Forward, build_rule
 from awase.balancing.agm import Agm, shapley_weights, subsets, zero_feature
 from awase.config import BalancingConfig, TrainConfig
 from awase.models import Classifier
-from awase.models.classifier import presence
+from awase.models.encode import presence
 from awase.objectives import binary_cross_entropy
 from awase.types import Batch, Encoded
 

@@ -16,6 +16,7 @@ from awase.config.parts import (
     ObjectiveConfig,
     TrainConfig,
 )
+from awase.config.retrieval import ClusteringConfig, Curriculum, ReconstructionConfig, RetrievalConfig, SpaceConfig
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "ArrayInput",
     "AudioInput",
     "BalancingConfig",
+    "ClusteringConfig",
     "Crop",
+    "Curriculum",
     "DataConfig",
     "DeriveConfig",
     "DigitsConfig",
@@ -41,9 +44,12 @@ __all__ = [
     "ObjectiveConfig",
     "Occlusion",
     "PixelNoise",
+    "ReconstructionConfig",
+    "RetrievalConfig",
     "Runtime",
     "ScenesConfig",
     "SelectionConfig",
+    "SpaceConfig",
     "SpecAugment",
     "StageConfig",
     "TextInput",

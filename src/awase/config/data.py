@@ -49,7 +49,8 @@ class DataConfig(Frozen):
     label: tuple[str, ...] = ("label",)
     """The label column; several columns of 0 and 1, or one column with `label_separator`, make a multi-label task."""
     label_separator: str | None = None
-    task: Literal["single_label", "multi_label"] = "single_label"
+    task: Literal["single_label", "multi_label", "retrieval"] = "single_label"
+    """retrieval: the modalities of one row belong together, and there are no labels."""
     classes: tuple[str, ...] | None = None
     """The allowed labels in their order; without it the sorted labels of the training rows."""
     id_column: str | None = "id"

@@ -63,7 +63,7 @@ def open_dataset(
     source = open_source(config)
     check_inputs(source.inputs)
     splits = resolve_splits(source.rows, config)
-    resolve_classes(source.rows.labels, splits.rows, config.classes)
+    resolve_classes(source.rows.labels, splits.rows, config.classes, task_of(config))
     workers = min(8, os.cpu_count() or 1) if threads is None else threads
     prints = fingerprints(source, workers)
     store = Store(cache / "data", cache_gib)
@@ -93,7 +93,7 @@ class _Opened:
 
     def dataset(self, columns: dict[str, Column]) -> Dataset:
         rows, task = self.source.rows, task_of(self.config)
-        classes = resolve_classes(rows.labels, self.splits.rows, self.config.classes)
+        classes = resolve_classes(rows.labels, self.splits.rows, self.config.classes, task)
         return Dataset(
             rows=rows,
             task=task,

@@ -49,7 +49,7 @@ def collect(
     """
     parts: list[Outputs] = []
     left_out = 0
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for batch in batches:
             seen, without = _restrict(batch, keep or {})
             left_out += without
@@ -70,7 +70,7 @@ def _restrict(batch: Batch, keep: Keep) -> tuple[Batch, int]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Frozen parts stand in evaluation mode inside a training model, so each module's own mode is remembered."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

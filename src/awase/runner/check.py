@@ -10,11 +10,15 @@ from awase.config import Experiment, SelectionConfig, StageConfig
 from awase.data import Dataset
 from awase.evaluation import score
 from awase.methods import build_method
-from awase.runner.build import build_classifier
+from awase.models import Classifier
+from awase.runner.build import build_model
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting
+from awase.runner.space_scores import space_metric_names
 from awase.runner.work import rule_context, sample_loss_of
 from awase.training.parts import match_parts
+
+SMALLER_IS_BETTER = ("loss", "MedR", "MeanR", "log_rank")
 
 
 def check_request(setting: Setting) -> None:
@@ -26,7 +30,7 @@ def check_request(setting: Setting) -> None:
     check_selection(setting.experiment.selection, setting.dataset)
     seen = set()
     for stage in _stages(setting.experiment, setting):
-        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing"}
+        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing", "retrieval"}
         shape = stage.model_dump_json(include=fields)
         if shape not in seen:
             _check_stage(stage, setting)
@@ -34,23 +38,39 @@ def check_request(setting: Setting) -> None:
 
 
 def _check_stage(stage: StageConfig, setting: Setting) -> None:
+    _check_task(stage, setting.dataset.task)
     try:
-        model = build_classifier(stage, setting.spec, {})
+        model = build_model(stage, setting.spec, {})
     except (RuntimeError, UnpicklingError) as error:
         # Weights that do not fit, or a pickle of more than tensors: torch's own errors.
         raise ValueError(f"The model of stage {stage.name!r} cannot be built: {error}") from error
     trained = match_parts(stage.train, model.parts()) if stage.train else ()
-    if stage.balancing is not None:
+    if stage.balancing is not None and isinstance(model, Classifier):
         loss = sample_loss_of(stage.training, setting)
         build_rule(stage.balancing, rule_context(model, stage, trained, setting, loss))
 
 
+def _check_task(stage: StageConfig, task: str) -> None:
+    if stage.retrieval is None and task == "retrieval":
+        raise ValueError(
+            f"Stage {stage.name!r} learns classes, and the data's task is retrieval, which has none; use a method with "
+            "a joint space (mcn), or say --set data.task=single_label."
+        )
+    if stage.retrieval is not None and task != "retrieval":
+        raise ValueError(
+            f"Stage {stage.name!r} learns a joint space, and the data's task is {task}; say --set data.task=retrieval."
+        )
+
+
 def check_selection(selection: SelectionConfig, dataset: Dataset) -> None:
     """Raises `ValueError` for a metric that validation does not have, and for the wrong direction of one it has."""
-    known = score(np.eye(2), np.eye(2) if dataset.task == "multi_label" else np.arange(2), dataset.task)
+    if dataset.task == "retrieval":
+        known = space_metric_names(dataset.modalities)
+    else:
+        known = tuple(score(np.eye(2), np.eye(2) if dataset.task == "multi_label" else np.arange(2), dataset.task))
     if selection.metric not in known:
         raise ValueError(f"Selection asks for the metric {selection.metric!r}; valid names: {', '.join(known)}.")
-    better = "min" if selection.metric == "loss" else "max"
+    better = "min" if selection.metric.partition(" ")[0] in SMALLER_IS_BETTER else "max"
     if selection.direction != better:
         raise ValueError(
             f"Selection by {selection.metric!r} with direction {selection.direction!r} would keep the worst epoch; "

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from awase.config import StageConfig
 from awase.fusion.rows import encode_rows
-from awase.models import Classifier
+from awase.models import Classifier, Retrieval
 from awase.runner.setting import Setting
 from awase.types import Batch, Encoded, Loader
 
@@ -21,7 +21,7 @@ class KnownFeatures:
     evaluation mode in batches of validation's size; it is kept in memory.
     """
 
-    def __init__(self, model: Classifier, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> None:
+    def __init__(self, model: Classifier | Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> None:
         self.model, self.stage, self.setting = model, stage, setting
         frozen = {
             name

@@ -18,7 +18,7 @@ from awase.data.unlabelled import SPLIT, open_unlabelled
 from awase.evaluation import collect, to_predictions
 from awase.files import write_text
 from awase.models import Classifier
-from awase.models.classifier import part_of
+from awase.models.parts import part_of
 from awase.runner.build import build_classifier
 from awase.runner.card import model_card
 from awase.runner.nodes import check_fit, load_tensors

@@ -11,7 +11,8 @@ from awase.balancing import Forward, Rule, RuleContext, build_rule
 from awase.config import ObjectiveConfig, StageConfig, TrainConfig
 from awase.evaluation import Keep, Outputs, collect, score
 from awase.models import Classifier
-from awase.models.classifier import part_of, presence
+from awase.models.encode import presence
+from awase.models.parts import part_of
 from awase.objectives import SampleLoss, binary_cross_entropy, cross_entropy, feature_distance, modality_losses
 from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
 from awase.runner.setting import Setting
@@ -40,7 +41,7 @@ def classification_work(
         batches=batches,
         forward=Step(model, objective, loss, teachers, rule, known, setting),
         rule=rule,
-        validate=lambda: validation_metrics(model, setting, known),
+        validate=lambda: split_metrics(model, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
     )
 
@@ -135,11 +136,6 @@ def look(
             keep=keep,
             known=None if known is None else lambda batch: known.of(batch, split),
         )
-
-
-def validation_metrics(model: Classifier, setting: Setting, known: KnownFeatures | None = None) -> dict[str, float]:
-    """The metrics of the model on validation; several labels at the threshold 0.5."""
-    return split_metrics(model, "val", setting, known)
 
 
 def split_metrics(

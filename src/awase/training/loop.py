@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awase.balancing import Forward, Rule
+from awase.balancing import Rule
 from awase.config import SelectionConfig, TrainConfig
 from awase.distributed import ALONE, World
 from awase.records import Epoch
@@ -39,7 +39,8 @@ class Work:
     """What a stage does with the loop: batches, the losses of a batch, the rule that balances them, and validation."""
 
     batches: Loader
-    forward: Callable[[Batch], Forward]
+    forward: Callable[[Batch], Any]
+    """A `Forward`, or of a task without classes anything with the `total` losses of its samples."""
     rule: Rule
     validate: Callable[[], dict[str, float]]
     set_modes: Callable[[], None]
@@ -101,8 +102,7 @@ class Loop:
         self.settings = settings
         self.optimiser = build_optimiser(self.parameters, heads, config)
         self.average = WeightAverage(self.tensors, config.average_decay) if config.average == "ema" else None
-        context = work.rule.context
-        self.observed = Observed(context.model.modalities, self.parameters, context.multi_label)
+        self.observed = Observed(work.rule, self.parameters)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(work.batches) // config.accumulate)
@@ -246,6 +246,7 @@ class Loop:
             val_metric=value,
             learning_rate=self.optimiser.param_groups[0]["lr"],
             seconds=progress.epoch_seconds,
+            metrics=metrics,
             **self.observed.means(self.settings.world),
         )
         progress.curve.append(entry.model_dump())

@@ -39,14 +39,16 @@ def build_optimiser(parameters: Mapping[str, nn.Parameter], heads: frozenset[str
 def rate_factor(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
     """The factor on the learning rate at optimiser step `step` (from 0): linear warm-up, then the schedule.
 
-    cosine: (1 + cos(pi t)) / 2 with t the share of the steps after warm-up that are done.
+    cosine: (1 + cos(pi t)) / 2 with t going from `schedule_from` to `schedule_to` with the steps after warm-up.
     """
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
         return min((step + 1) / warmup, 1.0)
     if config.schedule == "cosine":
         total = max(config.epochs * steps_per_epoch - warmup, 1)
-        return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))
+        done = min((step - warmup) / total, 1.0)
+        begin, end = config.schedule_from, config.schedule_to
+        return 0.5 * (1 + math.cos(math.pi * (begin + (end - begin) * done)))
     if config.schedule == "step":
         return float(config.step_factor ** (step // steps_per_epoch // config.step_epochs))
     return 1.0

@@ -1,0 +1,38 @@
+"""A batch through one encoder per modality."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from awase.fusion.rows import encode_rows
+from awase.types import Batch, Encoded
+
+
+def encode_batch(
+    encoders: nn.ModuleDict, batch: Batch, known: Mapping[str, Encoded] | None = None
+) -> dict[str, Encoded]:
+    """Each modality's features; rows of samples that lack it are zero, and the encoder never sees them.
+
+    A modality that the batch does not have at all is absent from every sample. `known` are features that need not be
+    computed.
+    """
+    encoded = dict(known or {})
+    for name, encoder in encoders.items():
+        if name in encoded:
+            continue
+        if name not in batch.inputs:
+            dim = cast(int, encoder.dim)
+            encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
+            continue
+        rows = None if name in batch.complete else batch.present[name]
+        encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
+    return encoded
+
+
+def presence(batch: Batch, modalities: tuple[str, ...]) -> dict[str, Bool[Tensor, " batch"] | None]:
+    """Per modality which samples have it; None: all of them."""
+    none = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
+    return {name: None if name in batch.complete else batch.present.get(name, none) for name in modalities}

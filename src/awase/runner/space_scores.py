@@ -1,0 +1,101 @@
+"""A joint space on a split: its embeddings, the ranks in every direction, and the numbers that choose epochs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from awase.config import RetrievalConfig, StageConfig
+from awase.data import Dataset
+from awase.data.columns import TextColumn
+from awase.evaluation import Direction, Embedded, directions, embed, ranks_of
+from awase.models import Retrieval
+from awase.objectives import pair_losses
+from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
+from awase.runner.setting import Setting
+from awase.runner.space_state import contrast
+from awase.statistics import rank_metrics
+
+RAW = ("mms",)
+"""Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
+
+
+def uses_cosine(config: RetrievalConfig) -> bool:
+    """Whether the scores of a space are cosines."""
+    return config.loss not in RAW
+
+
+def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeatures | None = None) -> Embedded:
+    """The embeddings of every sample of a split that has one of the model's modalities."""
+    loader = setting.dataset.loader(
+        split,
+        batch_size=EVALUATION_BATCH,
+        modalities=model.modalities,
+        inputs=None if known is None else known.missing(split),
+        workers=setting.runtime.workers,
+    )
+    with autocast(setting):
+        return embed(
+            model,
+            loader.epoch(0),
+            setting.device,
+            known=None if known is None else lambda batch: known.of(batch, split),
+        )
+
+
+def space_metrics(
+    model: Retrieval, stage: StageConfig, split: str, setting: Setting, known: KnownFeatures | None = None
+) -> dict[str, float]:
+    """The metrics of a split: of every direction (`R@1 text->video`), and their means over the directed pairs.
+
+    `loss` is the contrastive loss of the stage's pairs in batches of the training's size.
+    """
+    assert stage.retrieval is not None, "the stage has a joint space"
+    embedded = embed_split(model, split, setting, known)
+    found = {"loss": contrastive_loss(embedded, stage)}
+    by_direction = {
+        one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)
+    }
+    pairs = [values for one, values in by_direction.items() if one.is_pair]
+    found |= {name: float(np.mean([values[name] for values in pairs])) for name in pairs[0]}
+    found |= {f"{name} {one}": value for one, values in by_direction.items() for name, value in values.items()}
+    return found
+
+
+def direction_metrics(
+    embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting
+) -> dict[str, float]:
+    """R@1, R@5, R@10, MedR and the rest of one direction, none where nothing can be asked."""
+    _, ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
+    return rank_metrics(ranks.numpy(), gallery=int(embedded.present[direction.gallery[0]].sum()))
+
+
+@torch.no_grad()
+def contrastive_loss(embedded: Embedded, stage: StageConfig) -> float:
+    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the first temperature."""
+    config, size = stage.retrieval, stage.training.batch_size
+    assert config is not None, "the stage has a joint space"
+    total = 0.0
+    for start in range(0, len(embedded), size):
+        rows = slice(start, start + size)
+        terms = pair_losses(
+            {name: value[rows] for name, value in embedded.embeddings.items()},
+            {name: value[rows] for name, value in embedded.present.items()},
+            contrast(config, config.temperature),
+            config.pairs,
+        )
+        total += sum(float(value.sum()) for value in terms.values())
+    return total / len(embedded)
+
+
+def same_content(dataset: Dataset, index: Int[Tensor, " samples"]) -> Mapping[str, Int[Tensor, " samples"]]:
+    """Per text modality a number for each sample's text: samples with the same text have the same number."""
+    numbers = {}
+    for name, column in dataset.columns.items():
+        if isinstance(column, TextColumn):
+            texts = [column.texts[row] for row in index.tolist()]
+            place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+            numbers[name] = torch.tensor([place[text] for text in texts])
+    return numbers

@@ -1,0 +1,140 @@
+"""What a stage in a joint space gives the loop: batches, losses, validation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from awase.balancing import Rule
+from awase.config import RetrievalConfig, StageConfig
+from awase.distributed import World
+from awase.models import Retrieval
+from awase.models.encode import presence
+from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
+from awase.runner.known import KnownFeatures, autocast
+from awase.runner.setting import Setting
+from awase.runner.space_scores import space_metrics
+from awase.runner.space_state import SpaceState, contrast
+from awase.training.loop import Work
+from awase.training.parts import set_modes
+from awase.types import Batch, RetrievalOutput
+
+Presence = Mapping[str, Bool[Tensor, " batch"] | None]
+
+
+@dataclass(frozen=True)
+class SpacePass:
+    """One forward pass in training: the losses of its samples, in sum and by term."""
+
+    batch: Batch
+    output: RetrievalOutput
+    terms: dict[str, Float[Tensor, " batch"]]
+
+    @property
+    def total(self) -> Float[Tensor, " batch"]:
+        """The sum of the weighted terms."""
+        return torch.stack(list(self.terms.values())).sum(dim=0)
+
+
+def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
+    """The work of one stage on one model."""
+    known = KnownFeatures(model, stage, trained, setting)
+    step = SpaceStep(model, stage, known, setting)
+    return Work(
+        batches=known.train_loader(),
+        forward=step,
+        rule=EpochRule(step.state, step.config),
+        validate=lambda: space_metrics(model, stage, "val", setting, known),
+        set_modes=lambda: set_modes(model, trained),
+    )
+
+
+def begin_anew(model: Retrieval, stage: StageConfig) -> None:
+    """Forgets what the stage's configuration says of what it inherited (`RetrievalConfig.begin`)."""
+    assert stage.retrieval is not None, "the stage has a joint space"
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    model.objective.begin(stage.retrieval.begin)
+    if "batch_statistics" not in stage.retrieval.begin:
+        return
+    learning = [name for name in stage.modalities if f"{name}.encoder" in stage.train]
+    for module in (module for name in learning for module in model.encoders[name].modules()):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+
+
+class SpaceStep:
+    """One forward pass of a stage in training: batch -> losses of its samples."""
+
+    def __init__(self, model: Retrieval, stage: StageConfig, known: KnownFeatures, setting: Setting) -> None:
+        assert stage.retrieval is not None, "the stage has a joint space"
+        assert isinstance(model.objective, SpaceState), "the runner built the model"
+        self.model, self.state, self.known, self.setting = model, model.objective, known, setting
+        self.config: RetrievalConfig = stage.retrieval
+        self.clustered = self.config.clustered or stage.modalities
+        self.rebuilt = self.config.reconstructed or stage.modalities
+
+    def __call__(self, batch: Batch) -> SpacePass:
+        """The embeddings and losses of a batch on the device."""
+        with autocast(self.setting):
+            output = self.model(batch, known=self.known.of(batch, "train"))
+        present = presence(batch, self.model.modalities)
+        terms = {**self._pairs(output, present), **self._clusters(output, present), **self._rebuilt(output, present)}
+        return SpacePass(batch, output, terms)
+
+    def _pairs(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        config, world = self.config, self.setting.world
+        loss = contrast(config, self.state.temperature)
+        return pair_losses(output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world)
+
+    def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        clustering, memory = self.config.clustering, self.state.memory
+        if clustering is None or memory is None:
+            return {}
+        embeddings = {name: output.embeddings[name] for name in self.clustered}
+        there = {name: present[name] for name in self.clustered}
+        fused, some = fused_mean(embeddings, there)
+        rows = torch.arange(len(fused), device=fused.device)
+        push = None if clustering.push_rows is None else rows % clustering.push_every < clustering.push_rows
+        labels = memory.step(fused.detach(), present=some, push=push, world=self.setting.world)
+        drawn = {"fused": fused} if clustering.of == "fused" else embeddings
+        seen: Presence = {"fused": some} if clustering.of == "fused" else there
+        losses = centroid_contrast(
+            drawn, memory.centroids, labels, seen, margin=clustering.margin, world=self.setting.world
+        )
+        return {"clustering": clustering.weight * losses}
+
+    def _rebuilt(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        settings = self.config.reconstruction
+        rebuilt = {name: output.rebuilt[name] for name in self.rebuilt if name in output.rebuilt}
+        if not rebuilt or settings.weight == 0:
+            return {}
+        targets = {name: output.encoded[name].pooled for name in rebuilt}
+        losses = reconstruction(rebuilt, targets, present, detach=settings.detach, world=self.setting.world)
+        return {"reconstruction": settings.weight * losses}
+
+
+def shifted(loss: PairLoss) -> PairLoss:
+    """The loss with every x drawn to the y of the next sample."""
+
+    def of_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        both = None if present is None else present & present.roll(-1)
+        return loss(x, y.roll(-1, dims=0), present=both, world=world)
+
+    return of_next
+
+
+class EpochRule(Rule):
+    """Plain training, after each of whose epochs the clustering may begin anew."""
+
+    def __init__(self, state: SpaceState, config: RetrievalConfig) -> None:
+        super().__init__()
+        self._memory = (state.memory,)  # in a tuple: its tensors belong to the model, not to the rule
+        self._resets = config.clustering is not None and config.clustering.reset_each_epoch
+
+    def on_epoch_end(self, epoch: int) -> None:
+        """Forgets the centroids where each epoch begins with new ones."""
+        memory = self._memory[0]
+        if self._resets and memory is not None:
+            memory.reset_centroids()
