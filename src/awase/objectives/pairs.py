@@ -1,0 +1,45 @@
+"""A loss of two sets of embeddings, over several pairs of modalities."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from awase.distributed import ALONE, World
+from awase.objectives.contrastive import PairLoss
+from awase.objectives.presence import all_of
+
+Pair = str | frozenset[str]
+"""`audio+text`, or the set of the two; the set where a name itself contains a plus (`audio+video`)."""
+
+
+def pair_losses(
+    embeddings: Mapping[str, Float[Tensor, "batch dim"]],
+    present: Mapping[str, Bool[Tensor, " batch"] | None],
+    loss: PairLoss,
+    weights: Mapping[Pair, float],
+    *,
+    world: World = ALONE,
+) -> dict[Pair, Float[Tensor, " batch"]]:
+    """weight . loss(x, y) of every pair that has a weight, under the pair's name; the objective is their sum.
+
+    The pair takes part in the samples that have both: the others are 0 in it and nobody's negative. x is the one whose
+    name comes first in the alphabet. The weighted mean of Everything at Once is had with weights that sum to 1.
+    Raises `ValueError` for a pair that is not of two of the embeddings.
+    """
+    found: dict[Pair, Tensor] = {}
+    for pair, weight in weights.items():
+        first, second = _two(pair, embeddings)
+        both = all_of([present[first], present[second]])
+        found[pair] = weight * loss(embeddings[first], embeddings[second], present=both, world=world)
+    return found
+
+
+def _two(pair: Pair, embeddings: Mapping[str, Tensor]) -> tuple[str, str]:
+    names = sorted(pair.split("+") if isinstance(pair, str) else pair)
+    if len(names) != 2 or names[0] == names[1] or not set(names) <= set(embeddings):
+        raise ValueError(
+            f"A pair is two of the modalities {', '.join(sorted(embeddings))}, written like 'audio+text'; "
+            f"given: {pair!r}."
+        )
+    return names[0], names[1]
