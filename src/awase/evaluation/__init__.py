@@ -10,12 +10,16 @@ from awase.evaluation.classification import (
     score,
 )
 from awase.evaluation.collect import Outputs, collect
+from awase.evaluation.directions import Direction, directions, ranks_of
+from awase.evaluation.embed import Embedded, embed
 from awase.evaluation.measure import measure, to_predictions
 from awase.evaluation.missing import Keep, conditions, drop_plan, restrict
 from awase.evaluation.probe import Labelled, linear_probe, probe_scores
 from awase.evaluation.shapley import shapley_values
 
 __all__ = [
+    "Direction",
+    "Embedded",
     "Keep",
     "Labelled",
     "Outputs",
@@ -25,12 +29,15 @@ __all__ = [
     "collect",
     "conditions",
     "confusion_matrix",
+    "directions",
     "drop_plan",
+    "embed",
     "f1",
     "linear_probe",
     "measure",
     "multilabel_predictions",
     "probe_scores",
+    "ranks_of",
     "restrict",
     "score",
     "shapley_values",

@@ -7,9 +7,9 @@ from itertools import permutations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from awase.evaluation.embed import Embedded
+from awase.evaluation.fused import fused
 from awase.evaluation.ranks import exact_ranks
 
 
@@ -46,24 +46,19 @@ def directions(modalities: tuple[str, ...]) -> tuple[Direction, ...]:
     return (*pairs, *(Direction(one, tuple(sorted(set(modalities) - {one}))) for one in modalities))
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """The vectors of one side of a direction, and which samples have one."""
+def side(
+    embedded: Embedded, modalities: tuple[str, ...], *, cosine: bool
+) -> tuple[Float[Tensor, "samples dim"], Bool[Tensor, " samples"]]:
+    """One side of a direction: what is scored, and which samples have it.
 
-    vectors: Float[Tensor, "samples dim"]
-    present: Bool[Tensor, " samples"]
-
-
-def side(embedded: Embedded, modalities: tuple[str, ...], *, cosine: bool) -> Gallery:
-    """The sum of the modalities' embeddings, each of unit length where `cosine`; present where all of them are.
-
-    The score of a query q with it is q.(v + a). One modality is a sum of one.
+    With raw dot products the sum of the modalities' embeddings, so that the score is q.(v + a), of the samples that
+    have all of them; with `cosine` the mean of the unit vectors of those that a sample has.
     """
-    parts = [embedded.embeddings[name] for name in modalities]
-    parts = [F.normalize(part, dim=1) for part in parts] if cosine else parts
-    present = torch.stack([embedded.present[name] for name in modalities]).all(dim=0)
-    total = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
-    return Gallery(total, present)
+    return fused(
+        {name: embedded.embeddings[name] for name in modalities},
+        {name: embedded.present[name] for name in modalities},
+        mode="normalised_mean" if cosine else "sum",
+    )
 
 
 def ranks_of(
@@ -79,18 +74,15 @@ def ranks_of(
     A query whose own item is not in the gallery has rank -1. `same[modality]` numbers samples whose content in that
     modality is the same (captions): such samples are then right answers too.
     """
-    queries = side(embedded, (direction.query,), cosine=cosine)
-    gallery = side(embedded, direction.gallery, cosine=cosine)
-    rows = queries.present.nonzero()[:, 0]
-    groups = None
-    if same is not None:
-        name = direction.query if direction.query in same else next((m for m in direction.gallery if m in same), None)
-        groups = None if name is None else same[name].to(device)
+    queries, asked = side(embedded, (direction.query,), cosine=cosine)
+    gallery, there = side(embedded, direction.gallery, cosine=cosine)
+    rows = asked.nonzero()[:, 0]
+    named = [name for name in (direction.query, *direction.gallery) if name in (same or {})]
     ranks = exact_ranks(
-        queries.vectors[rows].to(device),
-        gallery.vectors.to(device),
+        queries[rows].to(device),
+        gallery.to(device),
         rows.to(device),
-        gallery_present=gallery.present.to(device),
-        also_correct=groups,
+        gallery_present=there.to(device),
+        also_correct=(same or {})[named[0]].to(device) if named else None,
     )
     return rows, ranks.cpu()

@@ -55,10 +55,10 @@ def every_order(modalities: Sequence[str], retrieval: dict[str, JsonValue]) -> t
 
 
 def order_name(first: Sequence[str], modalities: Sequence[str]) -> str:
-    """`av_t` for audio and video first and then text: initials, those of the first stage sorted.
+    """`av_t` for audio and video first and then text: initials, those of a stage sorted, text last.
 
-    >>> order_name(("video", "audio"), ("video", "audio", "text"))
-    'av_t'
+    >>> order_name(("text", "video"), ("video", "audio", "text"))
+    'vt_a'
     """
     rest = [name for name in modalities if name not in first]
-    return "".join(sorted(name[0] for name in first)) + "_" + "".join(sorted(name[0] for name in rest))
+    return "_".join("".join(name[0] for name in sorted(part, key=lambda n: (n == "text", n))) for part in (first, rest))

@@ -20,7 +20,7 @@ from awase.evaluation import (
 from awase.evaluation.classification import as_array
 from awase.files import write_text
 from awase.models import Classifier
-from awase.records import Metric
+from awase.records import Metric, RetrievalRecord
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
 from awase.runner.work import look
@@ -32,11 +32,15 @@ MISSING_SEED = 0
 
 @dataclass(frozen=True)
 class Final:
-    """The numbers of a finished run, its predictions, and the threshold that validation chose (several labels)."""
+    """The numbers of a finished run, its predictions, and the threshold that validation chose (several labels).
+
+    A run in a joint space has no predictions of classes but what `retrieval` says.
+    """
 
     metrics: tuple[Metric, ...]
-    predictions: Predictions
+    predictions: Predictions | None
     threshold: float
+    retrieval: RetrievalRecord | None = None
 
 
 def score_run(runner: NodeRunner, last: StageResult) -> Final:

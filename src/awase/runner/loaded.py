@@ -18,10 +18,8 @@ from awase.data.unlabelled import SPLIT, open_unlabelled
 from awase.evaluation import collect, to_predictions
 from awase.files import write_text
 from awase.models import Classifier
-from awase.models.parts import part_of
-from awase.runner.build import build_classifier
 from awase.runner.card import model_card
-from awase.runner.nodes import check_fit, load_tensors
+from awase.runner.restored import restored_model
 from awase.runner.saved import (
     MODEL_NAME,
     WEIGHTS_NAME,
@@ -78,7 +76,10 @@ class Model:
         folder = find_folder(source)
         saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
         place = Runtime().cache if cache is None else Path(cache)
-        return cls(saved, _classifier(folder, saved, place), resolve_device(device), place)
+        model = restored_model(folder, saved, place)
+        if not isinstance(model, Classifier):
+            raise ValueError(f"{source} is a joint space, which decides nothing; load it with awase.Space.")
+        return cls(saved, model, resolve_device(device), place)
 
     def predict(self, rows: Path | str | Iterable[Mapping[str, Any]]) -> Predictions:
         """The logits and decisions for a table, or for dictionaries of column -> path, text or numbers.
@@ -90,7 +91,7 @@ class Model:
         if isinstance(rows, Path | str):
             return self._predict_table(Path(rows))
         texts = {setting.column for setting in self.saved.spec.inputs.values() if isinstance(setting, TextInput)}
-        lines = [json.dumps({key: _cell(value, key in texts) for key, value in row.items()}) for row in rows]
+        lines = [json.dumps({key: cell(value, key in texts) for key, value in row.items()}) for row in rows]
         if not lines:
             raise ValueError("There are no rows to predict; give at least one dictionary.")
         with tempfile.TemporaryDirectory() as folder:
@@ -152,29 +153,7 @@ def load_model(
     return Model.from_pretrained(source, device=device, cache=cache, encoders=encoders)
 
 
-def _classifier(folder: Path, saved: SavedModel, cache: Path) -> Classifier:
-    parts = list(read_weights(folder, saved, cache))
-    frozen = _never_trained(saved, parts) if saved.hashes else set()
-    bare = without_weights(saved, keep=frozen)
-    classifier = build_classifier(bare.stage, bare.spec, bare.derived)
-    own = classifier.state_dict()
-    # A run's stages may hold parts that its last model has no place for; what lies beside a model belongs to it.
-    used = [{k: v for k, v in part.items() if k in own} if saved.hashes else part for part in parts]
-    whole = {name: value for part in used for name, value in part.items()}
-    random = saved.hashes and not any(config.pretrained for config in saved.spec.encoders.values())
-    needed = [name for name in own if part_of(name) not in {f"{modality}.encoder" for modality in frozen}]
-    check_fit(whole, own, f"The weights of {folder} are", needed=() if random else needed)
-    load_tensors(classifier, whole)
-    return classifier
-
-
-def _never_trained(saved: SavedModel, parts: list[dict[str, Tensor]]) -> set[str]:
-    """The modalities whose encoders no stage trained: their weights are what the pretrained files, or the seed, say."""
-    trained = {part_of(name) for part in parts for name in part}
-    return {name for name in saved.stage.modalities if f"{name}.encoder" not in trained}
-
-
-def _cell(value: Any, is_text: bool) -> Any:
+def cell(value: Any, is_text: bool) -> Any:
     """A value of a dictionary as JSON has it; a path, or the name of a file, is made absolute."""
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         return value.tolist()

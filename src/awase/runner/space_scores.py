@@ -15,9 +15,11 @@ from awase.models import Retrieval
 from awase.objectives import pair_losses
 from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
 from awase.runner.setting import Setting
+from awase.runner.space_files import numbered
 from awase.runner.space_state import contrast
-from awase.statistics import rank_metrics
+from awase.statistics import retrieval_metrics
 
+KS = (1, 5, 10)
 RAW = ("mms",)
 """Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
 
@@ -58,8 +60,7 @@ def space_metrics(
     by_direction = {
         one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)
     }
-    pairs = [values for one, values in by_direction.items() if one.is_pair]
-    found |= {name: float(np.mean([values[name] for values in pairs])) for name in pairs[0]}
+    found |= mean_over_pairs(by_direction)
     found |= {f"{name} {one}": value for one, values in by_direction.items() for name, value in values.items()}
     return found
 
@@ -67,9 +68,28 @@ def space_metrics(
 def direction_metrics(
     embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting
 ) -> dict[str, float]:
-    """R@1, R@5, R@10, MedR and the rest of one direction, none where nothing can be asked."""
+    """The numbers of one direction; none where there is no query."""
     _, ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
-    return rank_metrics(ranks.numpy(), gallery=int(embedded.present[direction.gallery[0]].sum()))
+    return numbers_of(ranks.numpy(), len(embedded))
+
+
+def numbers_of(ranks: Int[np.ndarray, " queries"], gallery: int) -> dict[str, float]:
+    """R@k (a share) for the k below the size of the gallery, MedR and MeanR over those found, the mean log rank.
+
+    None at all without a query.
+    """
+    if len(ranks) == 0:
+        return {}
+    found = retrieval_metrics(ranks, gallery, tuple(k for k in KS if k < gallery))
+    recall = {f"R@{k}": value for k, value in found.recall.items()}
+    return {**recall, "MedR": found.median_rank, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
+
+
+def mean_over_pairs(by_direction: Mapping[Direction, Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every number that all directed pairs have."""
+    pairs = [values for one, values in by_direction.items() if one.is_pair]
+    shared = [name for name in pairs[0] if all(name in values for values in pairs)]
+    return {name: float(np.mean([values[name] for values in pairs])) for name in shared}
 
 
 @torch.no_grad()
@@ -95,7 +115,11 @@ def same_content(dataset: Dataset, index: Int[Tensor, " samples"]) -> Mapping[st
     numbers = {}
     for name, column in dataset.columns.items():
         if isinstance(column, TextColumn):
-            texts = [column.texts[row] for row in index.tolist()]
-            place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-            numbers[name] = torch.tensor([place[text] for text in texts])
+            numbers[name] = numbered([column.texts[row] for row in index.tolist()])
     return numbers
+
+
+def space_metric_names(modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of everything that `space_metrics` gives for a space of these modalities."""
+    plain = (*(f"R@{k}" for k in KS), "MedR", "MeanR", "log_rank")
+    return ("loss", *plain, *(f"{name} {one}" for one in directions(modalities) for name in plain))
