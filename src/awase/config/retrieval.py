@@ -19,6 +19,8 @@ class SpaceConfig(Frozen):
     """Per modality; one that is not named has `projection`."""
     reconstruction: int | None = Field(None, ge=1)
     """Hidden width of the heads that rebuild each modality's features from its embedding; None: no such heads."""
+    rectify: bool = False
+    """Whether those heads end in a ReLU, as in MCN, whose features are all 0 or more."""
 
     def projection_of(self, modality: str) -> str:
         """The name of the projection of one modality."""
@@ -41,8 +43,8 @@ class ClusteringConfig(Frozen):
     assignment: Literal["kmeans", "sinkhorn"] = "kmeans"
     margin: float = Field(0.001, ge=0)
     weight: float = Field(1.0, ge=0)
-    of: Literal["each", "fused"] = "each"
-    """Whether each modality is drawn to the centroid, or the fused feature."""
+    of: Literal["modalities", "fused"] = "modalities"
+    """What is drawn to the centroid: each modality, or their mean."""
 
 
 class ReconstructionConfig(Frozen):

@@ -83,7 +83,10 @@ def _flag(cell: Any, name: str, row: int) -> bool:
 
 
 def resolve_classes(
-    labels: Sequence[tuple[str, ...]], splits: dict[str, np.ndarray], allowed: Sequence[str] | None, task: Task = "single_label"
+    labels: Sequence[tuple[str, ...]],
+    splits: dict[str, np.ndarray],
+    allowed: Sequence[str] | None,
+    task: Task = "single_label",
 ) -> tuple[str, ...]:
     """The classes in order: `allowed`, or the labels of the training rows, sorted (as numbers if all are).
 

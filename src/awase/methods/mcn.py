@@ -48,9 +48,7 @@ def covered(context: MethodContext, pairs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in context.modalities if any(name in pair.split("+") for pair in pairs))
 
 
-def _staged(
-    context: MethodContext, staged: Curriculum, config: RetrievalConfig, training: TrainConfig
-) -> list[Node]:
+def _staged(context: MethodContext, staged: Curriculum, config: RetrievalConfig, training: TrainConfig) -> list[Node]:
     context.check(staged.first)
     old = tuple(name for name in context.modalities if name in staged.first)
     new = tuple(name for name in context.modalities if name not in staged.first)

@@ -88,6 +88,15 @@ class ClusterMemory(nn.Module):
             buffer.zero_()
         self.last_fit = None
 
+    def forget(self, *, queue: bool = False, centroids: bool = False) -> None:
+        """Empties the queue, or leaves the centroids to be fitted anew from k-means++, or both."""
+        state = self.state
+        if queue:
+            state["write"] = state["filled"] = 0
+        if centroids:
+            state["fitted"] = 0
+        self._write(state)
+
     def begin_epoch(self, epoch: int) -> None:
         """Forgets the centroids where an epoch (from 0) begins; nothing where it goes on after an interruption."""
         state = self.state

@@ -57,7 +57,8 @@ def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
             projections[name] = build_projection(space.projection_of(name), int(encoder.dim), space.dim)
             if space.reconstruction is not None:
                 torch.manual_seed(part_seed(spec.seed, f"{name}.reconstruction"))
-                reconstructions[name] = reconstruction_head(space.dim, space.reconstruction, int(encoder.dim))
+                head = reconstruction_head(space.dim, space.reconstruction, int(encoder.dim))
+                reconstructions[name] = head if space.rectify else head[:-1]
     return Retrieval(encoders, projections, reconstructions, SpaceState(config, part_seed(spec.seed, "objective")))
 
 

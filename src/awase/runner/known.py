@@ -21,7 +21,9 @@ class KnownFeatures:
     evaluation mode in batches of validation's size; it is kept in memory.
     """
 
-    def __init__(self, model: Classifier | Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> None:
+    def __init__(
+        self, model: Classifier | Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting
+    ) -> None:
         self.model, self.stage, self.setting = model, stage, setting
         frozen = {
             name

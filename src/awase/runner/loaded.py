@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from awase.config import DataConfig, Runtime, TextInput
 from awase.data import Dataset
@@ -27,8 +26,6 @@ from awase.runner.saved import (
     find_folder,
     model_file,
     read_saved,
-    read_weights,
-    without_weights,
 )
 from awase.runner.setting import build_tokenizers, resolve_device
 from awase.runner.spec import SavedModel

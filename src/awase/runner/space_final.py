@@ -133,7 +133,9 @@ def metrics_of(numbers: Iterable[SpaceNumber], stage: str) -> Iterator[Metric]:
             yield Metric(split=split, name=name, value=value, count=count)
         for one, number in here.items():
             for name, value in number.metrics.items():
-                yield Metric(split=split, name=name, value=value, condition=str(one), count=number.protocol["num_queries"])
+                yield Metric(
+                    split=split, name=name, value=value, condition=str(one), count=number.protocol["num_queries"]
+                )
 
 
 def parsed(text: str) -> Direction:

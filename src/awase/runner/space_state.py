@@ -24,6 +24,7 @@ class SpaceState(nn.Module):
                 num_clusters=clustering.num_clusters,
                 queue_rows=clustering.queue_rows,
                 refit_every=clustering.refit_every,
+                reset_each_epoch=clustering.reset_each_epoch,
                 assignment=clustering.assignment,
                 seed=seed,
             )
@@ -40,10 +41,8 @@ class SpaceState(nn.Module):
     @torch.no_grad()
     def begin(self, what: tuple[str, ...]) -> None:
         """Forgets what a stage begins anew: `queue`, `centroids`, `temperature`; other names are not of this state."""
-        if self.memory is not None and "queue" in what:
-            self.memory.reset_queue()
-        if self.memory is not None and "centroids" in what:
-            self.memory.reset_centroids()
+        if self.memory is not None:
+            self.memory.forget(queue="queue" in what, centroids="centroids" in what)
         if self.log_temperature is not None and "temperature" in what:
             self.log_temperature.fill_(math.log(self._temperature))
 

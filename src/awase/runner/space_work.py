@@ -1,6 +1,6 @@
 """What a stage in a joint space gives the loop: batches, losses, validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +45,7 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     return Work(
         batches=known.train_loader(),
         forward=step,
-        rule=EpochRule(step.state, step.config),
+        rule=EpochRule(step.state),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
     )
@@ -86,22 +86,24 @@ class SpaceStep:
     def _pairs(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         config, world = self.config, self.setting.world
         loss = contrast(config, self.state.temperature)
-        return pair_losses(output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world)
+        return pair_losses(
+            output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world
+        )
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
         if clustering is None or memory is None:
             return {}
         embeddings = {name: output.embeddings[name] for name in self.clustered}
-        there = {name: present[name] for name in self.clustered}
-        fused, some = fused_mean(embeddings, there)
-        rows = torch.arange(len(fused), device=fused.device)
-        push = None if clustering.push_rows is None else rows % clustering.push_every < clustering.push_rows
-        labels = memory.step(fused.detach(), present=some, push=push, world=self.setting.world)
-        drawn = {"fused": fused} if clustering.of == "fused" else embeddings
-        seen: Presence = {"fused": some} if clustering.of == "fused" else there
+        some = any_of([present[name] for name in self.clustered])
+        fused = fused_mean(embeddings, present)
+        push = None
+        if clustering.push_rows is not None:
+            push = torch.arange(len(fused), device=fused.device) % clustering.push_every < clustering.push_rows
+        world = self.setting.world
+        labels = memory.step(fused, present=some, push=push, world=world)
         losses = centroid_contrast(
-            drawn, memory.centroids, labels, seen, margin=clustering.margin, world=self.setting.world
+            embeddings, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
         )
         return {"clustering": clustering.weight * losses}
 
@@ -125,16 +127,21 @@ def shifted(loss: PairLoss) -> PairLoss:
     return of_next
 
 
-class EpochRule(Rule):
-    """Plain training, after each of whose epochs the clustering may begin anew."""
+def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
+    """Which samples have any of the modalities; None: all of them."""
+    there = [mask for mask in masks if mask is not None]
+    return torch.stack(there).any(dim=0) if len(there) == len(masks) else None
 
-    def __init__(self, state: SpaceState, config: RetrievalConfig) -> None:
+
+class EpochRule(Rule):
+    """Plain training that tells the clustering when an epoch begins."""
+
+    def __init__(self, state: SpaceState) -> None:
         super().__init__()
         self._memory = (state.memory,)  # in a tuple: its tensors belong to the model, not to the rule
-        self._resets = config.clustering is not None and config.clustering.reset_each_epoch
 
-    def on_epoch_end(self, epoch: int) -> None:
-        """Forgets the centroids where each epoch begins with new ones."""
+    def begin(self, epoch: int, phase: str | None) -> None:
+        """Called before each step."""
         memory = self._memory[0]
-        if self._resets and memory is not None:
-            memory.reset_centroids()
+        if memory is not None:
+            memory.begin_epoch(epoch)
