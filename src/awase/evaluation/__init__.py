@@ -10,12 +10,16 @@ from awase.evaluation.classification import (
     score,
 )
 from awase.evaluation.collect import Outputs, collect
+from awase.evaluation.fused import FusedMode, fused
 from awase.evaluation.measure import measure, to_predictions
 from awase.evaluation.missing import Keep, conditions, drop_plan, restrict
 from awase.evaluation.probe import Labelled, linear_probe, probe_scores
+from awase.evaluation.ranks import exact_ranks, ranks_from_scores
 from awase.evaluation.shapley import shapley_values
+from awase.evaluation.top import top_k
 
 __all__ = [
+    "FusedMode",
     "Keep",
     "Labelled",
     "Outputs",
@@ -26,13 +30,17 @@ __all__ = [
     "conditions",
     "confusion_matrix",
     "drop_plan",
+    "exact_ranks",
     "f1",
+    "fused",
     "linear_probe",
     "measure",
     "multilabel_predictions",
     "probe_scores",
+    "ranks_from_scores",
     "restrict",
     "score",
     "shapley_values",
     "to_predictions",
+    "top_k",
 ]
