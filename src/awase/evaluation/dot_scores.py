@@ -68,8 +68,8 @@ class DotScores:
     ) -> Float[Tensor, " rows"]:
         """How far, for each query, a score of these computed in `dtype` may lie from the exact one; in float64.
 
-        |fl(q.g) - q.g| <= n u |q| |g| / (1 - n u) for a sum of depth n in any order (Higham 2002, section 3.1). Some units
-        more are for the scale and the comparison, and the smallest normal number for products that fall below it.
+        |fl(q.g) - q.g| <= n u |q| |g| / (1 - n u) for a sum of depth n in any order (Higham 2002, section 3.1). Some
+        units more are for the scale and the comparison, and the smallest normal number for products that fall below it.
         """
         dim, info = self.queries.shape[1], torch.finfo(dtype)
         depth = 8 + (dim if dtype == torch.float64 else min(dim, DEPTH) + dim // DEPTH)

@@ -20,8 +20,8 @@ def fused(
 
     `sum`: the raw sum, of the items that have every modality, so that a long modality weighs more; an item that lacks
     one has no embedding, which ranks count as a failure. `normalised_mean`: the mean of the unit vectors of the
-    modalities that an item has; an item without any has no embedding. `present` may leave out modalities that every item
-    has. Raises `ValueError` without a modality, for another mode, and for an unknown name in `present`.
+    modalities that an item has; an item without any has no embedding. `present` may leave out complete modalities.
+    Raises `ValueError` without a modality, for another mode, and for an unknown name in `present`.
     Example: for `{"video": [[3., 4.]], "audio": [[0., 1.]]}` the sum is `[[3., 5.]]`, the mean `[[.3, .9]]`.
     """
     masks = dict(present or {})

@@ -33,9 +33,9 @@ def exact_ranks(
     `match[i]` is the item that query i looks for. A tie counts against the query, so that a model that gives the same
     for everything has rank M - 1. A query that is absent, or whose own item is, has rank -1; absent items are no
     candidates. With `also_correct`, a group number per item, every item of the match's group is right, and the best of
-    them counts; the match itself must be present all the same. Scores are raw dot products, or cosines with `normalise`.
+    them counts; the match itself must be present all the same. Scores are raw dot products, with `normalise` cosines.
 
-    `tile_bytes` is about what is needed beside the embeddings (default: 32 MiB on a CPU, 512 MiB on a GPU). Raises
+    `tile_bytes` is about what is needed beside the embeddings (default: 64 MiB on a CPU, 512 MiB on a GPU). Raises
     `ValueError` for NaN and infinity in present rows, naming how many, and for a match outside the gallery.
     Example: queries `[[1.]]`, gallery `[[1.], [2.], [1.]]`, match `[0]`: rank 2.
     """

@@ -17,25 +17,42 @@ from awase.statistics.predictions import (
     read_predictions,
     write_predictions,
 )
+from awase.statistics.rank_table import RANKS_NAME, RankTable, join_ranks, read_ranks, write_ranks
+from awase.statistics.retrieval import RetrievalMetrics, hits, retrieval_metrics
+from awase.statistics.retrieval_comparison import RecallScores, compare_recall, recall_scores
+from awase.statistics.retrieval_protocol import RetrievalProtocol, one_protocol
 from awase.statistics.scores import correct, item_scores, label_counts
 
 __all__ = [
     "PREDICTIONS_NAME",
+    "RANKS_NAME",
     "Difference",
     "Interval",
     "Predictions",
+    "RankTable",
     "Ratio",
+    "RecallScores",
+    "RetrievalMetrics",
+    "RetrievalProtocol",
     "SeedScores",
     "align",
     "bootstrap_mean",
     "compare",
+    "compare_recall",
     "concatenate",
     "correct",
+    "hits",
     "item_scores",
+    "join_ranks",
     "label_counts",
     "linear_combinations",
+    "one_protocol",
     "paired_difference",
     "read_predictions",
+    "read_ranks",
+    "recall_scores",
+    "retrieval_metrics",
     "score_seeds",
     "write_predictions",
+    "write_ranks",
 ]
