@@ -69,9 +69,10 @@ class Rule(nn.Module):
     """Plain training. A rule overrides what it changes; its buffers are its state and survive in checkpoints.
 
     Without a context it balances nothing; the loop then takes it through forward passes of any task, which have a
-    `total` and, but for that, need not be a `Forward`. The order of a step: for each of `phases`: for each micro-batch `view`, `on_encoded` (inside the model),
-    `statistics`, `observe` (of the sum over all processes), `losses`, `backward`; then, once the gradients are the mean
-    over all samples of all processes, `after_backward`; then clipping and the optimiser's step.
+    `total` and, but for that, need not be a `Forward`. The order of a step: for each of `phases`: for each micro-batch
+    `view`, `on_encoded` (inside the model), `statistics`, `observe` (of the sum over all processes), `losses`,
+    `backward`; then, once the gradients are the mean over all samples of all processes, `after_backward`; then clipping
+    and the optimiser's step.
     """
 
     def __init__(self, context: RuleContext | None = None) -> None:

@@ -19,9 +19,9 @@ class Dataset:
     """What a stage learns from and is measured on. Made by `open_dataset`.
 
     `splits` are row numbers of `train`, `val` and `test`; rows in none of them were excluded (`summary`). `targets` of
-    all rows are class indices (rows,), zeros and ones (rows, classes) in a multi-label task, -1 in retrieval. `fingerprint` stands
-    for ids, labels, splits, groups and the content of the files, not for paths, times or preprocessing. `summary` is
-    fit for JSON.
+    all rows are class indices (rows,), zeros and ones (rows, classes) in a multi-label task, -1 in retrieval.
+    `fingerprint` stands for ids, labels, splits, groups and the content of the files, not for paths, times or
+    preprocessing. `summary` is fit for JSON.
     """
 
     rows: Rows

@@ -8,6 +8,7 @@ import numpy as np
 from awase.config import DataConfig
 from awase.data.table import Table
 
+LabelTask = Literal["single_label", "multi_label"]
 Task = Literal["single_label", "multi_label", "retrieval"]
 
 
@@ -17,6 +18,13 @@ def task_of(config: DataConfig) -> Task:
         return "retrieval"
     several = len(config.label) > 1 or config.label_separator is not None
     return "multi_label" if several else config.task
+
+
+def label_task(task: Task) -> LabelTask:
+    """The same task; raises `ValueError` for retrieval, which has no labels to decide between."""
+    if task == "retrieval":
+        raise ValueError("The task is retrieval, where nothing is decided; `awase search` and `awase report` are for it.")
+    return task
 
 
 def text_of(cell: Any) -> str:
@@ -90,7 +98,8 @@ def resolve_classes(
 ) -> tuple[str, ...]:
     """The classes in order: `allowed`, or the labels of the training rows, sorted (as numbers if all are).
 
-    Retrieval has none. Raises `ValueError` for a label outside `allowed`, and for a class that validation or test has but train has not.
+    Retrieval has none. Raises `ValueError` for a label outside `allowed`, and for a class that validation or test has
+    but train has not.
     """
     if task == "retrieval":
         return ()
@@ -132,7 +141,8 @@ def _list(names: Sequence[str], limit: int = 20) -> str:
 def make_targets(labels: Sequence[tuple[str, ...]], classes: Sequence[str], task: Task) -> np.ndarray:
     """Class indices (rows,) int64, or for a multi-label task zeros and ones (rows, classes) float32.
 
-    Retrieval has no classes: -1 everywhere. A row of a label outside `classes` (it is in no split) gets -1, or leaves that label out.
+    Retrieval has no classes: -1 everywhere. A row of a label outside `classes` (it is in no split) gets -1, or leaves
+    that label out.
     """
     if task == "retrieval":
         return np.full(len(labels), -1, dtype=np.int64)

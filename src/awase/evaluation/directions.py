@@ -1,4 +1,4 @@
-"""Which modality asks for which: the retrieval tasks between modalities, and the ranks of a set of embeddings in them."""
+"""Which modality asks for which: the retrieval tasks between modalities, and the ranks of embeddings in them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

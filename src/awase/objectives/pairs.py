@@ -17,17 +17,17 @@ def pair_losses(
     embeddings: Mapping[str, Float[Tensor, "batch dim"]],
     present: Mapping[str, Bool[Tensor, " batch"] | None],
     loss: PairLoss,
-    weights: Mapping[Pair, float],
+    weights: Mapping[str, float],
     *,
     world: World = ALONE,
-) -> dict[Pair, Float[Tensor, " batch"]]:
+) -> dict[str, Float[Tensor, " batch"]]:
     """weight . loss(x, y) of every pair that has a weight, under the pair's name; the objective is their sum.
 
     The pair takes part in the samples that have both: the others are 0 in it and nobody's negative. x is the one whose
     name comes first in the alphabet. The weighted mean of Everything at Once is had with weights that sum to 1.
     Raises `ValueError` for a pair that is not of two of the embeddings.
     """
-    found: dict[Pair, Tensor] = {}
+    found: dict[str, Tensor] = {}
     for pair, weight in weights.items():
         first, second = _two(pair, embeddings)
         both = all_of([present[first], present[second]])

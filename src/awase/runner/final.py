@@ -51,13 +51,13 @@ def score_run(runner: NodeRunner, last: StageResult) -> Final:
     val = look(model, "val", setting)
     threshold = best_threshold(val.logits, val.targets) if setting.multi_label and val.targets is not None else 0.5
     test = look(model, "test", setting)
-    metrics = [*measure(val, "val", dataset.task, threshold=threshold)]
+    metrics = [*measure(val, "val", setting.label_task, threshold=threshold)]
     plans = conditions(model.modalities, setting.experiment.missing_rates, num_rows=len(dataset.ids), seed=MISSING_SEED)
     for name, keep in plans.items():
         seen = without(model, test, "test", keep, setting) if keep else test
-        metrics += measure(seen, "test", dataset.task, threshold=threshold, condition=name)
+        metrics += measure(seen, "test", setting.label_task, threshold=threshold, condition=name)
     parts = [
-        to_predictions(outputs, split, dataset.task, threshold=threshold, groups=dataset.groups)
+        to_predictions(outputs, split, setting.label_task, threshold=threshold, groups=dataset.groups)
         for split, outputs in (("val", val), ("test", test))
     ]
     return Final(tuple(metrics), concatenate(parts), threshold)
@@ -121,7 +121,7 @@ def probe_stage(runner: NodeRunner, result: StageResult) -> dict[str, float]:
     for name, file in files.items():
         if name in missing:
             parts = [labelled(looks[split], name) for split in ("train", "val", "test")]
-            value = linear_probe(parts[0], parts[1], parts[2], setting.dataset.task)
+            value = linear_probe(parts[0], parts[1], parts[2], setting.label_task)
             write_text(file, json.dumps({"format_version": 1, "value": value}))
         found[name] = float(json.loads(file.read_text(encoding="utf-8"))["value"])
     return found
@@ -134,7 +134,7 @@ def _probe_key(model: Classifier, name: str, setting: Setting) -> str:
         "data": setting.dataset.fingerprint,
         "input": setting.dataset.inputs[name].model_dump(mode="json"),
         "dtype": setting.runtime.dtype,
-        "task": setting.dataset.task,
+        "task": setting.label_task,
         "splits": {split: json_digest(rows.tolist()) for split, rows in setting.dataset.splits.items()},
     }
     return json_digest(document)

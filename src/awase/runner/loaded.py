@@ -12,7 +12,7 @@ import torch
 
 from awase.config import DataConfig, Runtime, TextInput
 from awase.data import Dataset
-from awase.data.labels import Task
+from awase.data.labels import LabelTask
 from awase.data.unlabelled import SPLIT, open_unlabelled
 from awase.evaluation import collect, to_predictions
 from awase.files import write_text
@@ -138,7 +138,7 @@ def predict_dataset(model: Model, dataset: Dataset) -> Predictions:
         )
     loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
     outputs = collect(model.classifier, loader.epoch(0), model.device, features=False)
-    task: Task = "multi_label" if model.saved.spec.multi_label else "single_label"
+    task: LabelTask = "multi_label" if model.saved.spec.multi_label else "single_label"
     unlabelled = type(outputs)(**{**vars(outputs), "targets": None})
     return to_predictions(unlabelled, SPLIT, task, threshold=model.saved.threshold)
 

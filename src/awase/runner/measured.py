@@ -32,7 +32,7 @@ class _Pass:
 
     def __init__(self, run: Reopened, split: Split) -> None:
         self.run, self.split, self.setting = run, split, run.setting
-        self.task, self.threshold = run.setting.dataset.task, run.model.saved.threshold
+        self.task, self.threshold = run.setting.label_task, run.model.saved.threshold
         self.model = run.model.classifier
         self.look = _remembered(self.model, run)
         self.outputs = self.look(split)

@@ -11,6 +11,7 @@ import torch
 
 from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput
 from awase.data import Dataset, inferred, open_dataset
+from awase.data.labels import LabelTask, label_task
 from awase.distributed import World
 from awase.encoders import build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
@@ -43,6 +44,11 @@ class Setting:
     def spec(self) -> ModelSpec:
         """How models of this setting are built."""
         return model_spec(self.dataset, self.encoders, self.seed, self.runtime.allow_pickle)
+
+    @property
+    def label_task(self) -> LabelTask:
+        """The task of classification; raises `ValueError` in retrieval."""
+        return label_task(self.dataset.task)
 
     @property
     def multi_label(self) -> bool:

@@ -47,7 +47,7 @@ def read_embeddings(folder: Path, stage: str, split: str) -> Embedded:
     ids = read_samples(folder)
     index = tensors["index"]
     return Embedded(
-        tuple(ids["id"][row] for row in index.tolist()),
+        tuple(str(ids["id"][row]) for row in index.tolist()),
         index,
         {name.removeprefix("embedding|"): value for name, value in tensors.items() if name.startswith("embedding|")},
         {name.removeprefix("present|"): value for name, value in tensors.items() if name.startswith("present|")},

@@ -54,7 +54,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
     assert config is not None, "the stage has a joint space"
     record = RetrievalRecord(
         score="cosine" if uses_cosine(config) else "dot",
-        pairs={name: tuple(result.stage.retrieval.pairs) for name, result in runner.stages.items()},
+        pairs={name: own_pairs(result) for name, result in runner.stages.items()},
         numbers=tuple(numbers),
         geometry=shapes,
     )
@@ -63,9 +63,20 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
 
 def trained_pairs(runner: NodeRunner, result: StageResult) -> frozenset[str]:
     """The pairs that a stage drew together, it or one that it began from."""
-    assert result.stage.retrieval is not None, "the stage has a joint space"
-    own = frozenset(result.stage.retrieval.pairs)
+    own = frozenset(own_pairs(result))
     return own.union(*(trained_pairs(runner, runner.stages[name]) for name in result.stage.start))
+
+
+def own_pairs(result: StageResult) -> tuple[str, ...]:
+    """The pairs that a stage drew together."""
+    assert result.stage.retrieval is not None, "the stage has a joint space"
+    return tuple(result.stage.retrieval.pairs)
+
+
+def formula(direction: Direction) -> str:
+    """The score in symbols: `text.video`, or `text.(audio+video)`."""
+    items = "+".join(direction.gallery)
+    return f"{direction.query}.{items}" if direction.is_pair else f"{direction.query}.({items})"
 
 
 def ranked(
@@ -88,7 +99,7 @@ def ranked(
         num_queries=len(rows),
         gallery_size=len(embedded),
         direction=str(direction),
-        score=f"{direction.query}.{direction.gallery[0] if direction.is_pair else '(' + '+'.join(direction.gallery) + ')'}",
+        score=formula(direction),
         missing_items=missing,
         normalised=cosine,
     )

@@ -144,7 +144,7 @@ def split_metrics(
     """The metrics of the model on a split, without augmentation; several labels at the threshold 0.5."""
     outputs = look(model, split, setting, known=known)
     assert outputs.targets is not None, "an experiment's rows have labels"
-    return score(outputs.logits, outputs.targets, setting.dataset.task)
+    return score(outputs.logits, outputs.targets, setting.label_task)
 
 
 def sample_loss_of(training: TrainConfig, setting: Setting) -> SampleLoss:
