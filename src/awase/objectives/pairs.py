@@ -9,10 +9,6 @@ from awase.distributed import ALONE, World
 from awase.objectives.contrastive import PairLoss
 from awase.objectives.presence import all_of
 
-Pair = str | frozenset[str]
-"""`audio+text`, or the set of the two; the set where a name itself contains a plus (`audio+video`)."""
-
-
 def pair_losses(
     embeddings: Mapping[str, Float[Tensor, "batch dim"]],
     present: Mapping[str, Bool[Tensor, " batch"] | None],
@@ -35,8 +31,8 @@ def pair_losses(
     return found
 
 
-def _two(pair: Pair, embeddings: Mapping[str, Tensor]) -> tuple[str, str]:
-    names = sorted(pair.split("+") if isinstance(pair, str) else pair)
+def _two(pair: str, embeddings: Mapping[str, Tensor]) -> tuple[str, str]:
+    names = sorted(pair.split("+"))
     if len(names) != 2 or names[0] == names[1] or not set(names) <= set(embeddings):
         raise ValueError(
             f"A pair is two of the modalities {', '.join(sorted(embeddings))}, written like 'audio+text'; "
