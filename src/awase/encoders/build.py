@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from awase.config import EncoderConfig
+from awase.encoders.davenet import davenet
+from awase.encoders.features import features
 from awase.encoders.hub import is_local, weights_file
 from awase.encoders.info import Provenance
 from awase.encoders.mlp import mlp
@@ -29,11 +31,13 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "small_transformer": small_transformer,
     "small_vit": small_vit,
     "mlp": mlp,
+    "features": features,
+    "davenet": davenet,
     "resnet18": resnet18,
     "timm": timm_encoder,
     "transformers": transformers_encoder,
 }
-_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp")
+_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "davenet")
 _DEFAULTS = {"text": "small_transformer", "array": "mlp"}
 
 
