@@ -21,6 +21,7 @@ from awase.encoders.small_transformer import small_transformer
 from awase.encoders.small_vit import small_vit
 from awase.encoders.transformers_encoder import transformers_encoder
 from awase.encoders.vision import resnet18, timm_encoder
+from awase.encoders.word_vectors import word_vectors
 from awase.encoders.wrap import wrap
 from awase.types import Encoder
 
@@ -33,11 +34,12 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
     "features": features,
     "davenet": davenet,
+    "word_vectors": word_vectors,
     "resnet18": resnet18,
     "timm": timm_encoder,
     "transformers": transformers_encoder,
 }
-_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "davenet")
+_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "davenet", "word_vectors")
 _DEFAULTS = {"text": "small_transformer", "array": "mlp"}
 
 
