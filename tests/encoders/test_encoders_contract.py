@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from awase.config import EncoderConfig
 from awase.encoders import ENCODERS, BlockEncoder, build_encoder
+from awase.encoders.word_vocabulary import random_vocabulary
 from awase.types import Encoded, Encoder
 
 _SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20}
@@ -23,6 +24,7 @@ _STABLE = {"architecture": "wav2vec2", "config": {**_WAVE_SIZES, "do_stable_laye
 _HUBERT = {"architecture": "hubert", "config": _WAVE_SIZES}
 _AST = {"architecture": "audio-spectrogram-transformer", "config": _SIZES}
 _VIT = {"model": "vit_tiny_patch16_224", "model_options": {"depth": 3, "embed_dim": 24, "num_heads": 3}}
+_VOCABULARY = "vocabulary of this test"
 
 # (encoder, options, kind, shape of one sample)
 CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
@@ -32,6 +34,12 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
     ("small_cnn", {"width": 3, "dim": 11}, "video", (5, 1, 13, 17)),
     ("small_cnn", {"width": 3, "dim": 11, "temporal": "mean"}, "flow", (5, 2, 13, 17)),
     ("mlp", {"width": 11, "depth": 3}, "array", (5, 3)),
+    ("features", {}, "array", (7,)),
+    ("features", {"normalise": True}, "array", (7,)),
+    ("davenet", {"widths": [3, 5], "blocks": [2, 1]}, "audio", (1, 11, 23)),
+    ("davenet", {"widths": [3, 5], "blocks": [1, 1], "statistics_rows": 1}, "array", (11, 23)),
+    ("word_vectors", {"dim": 11, "vocabulary": _VOCABULARY}, "text", (7,)),
+    ("word_vectors", {"dim": 11, "vocabulary": _VOCABULARY, "padding": "masked"}, "text", (7,)),
     ("small_transformer", {"dim": 12, "num_heads": 2, "depth": 3, "vocabulary_size": 31}, "text", (7,)),
     ("small_vit", {"dim": 12, "num_heads": 2, "depth": 3}, "image", (3, 13, 17)),
     ("small_vit", {"dim": 12, "num_heads": 2, "patch": 5}, "audio", (1, 19, 23)),
@@ -52,8 +60,17 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
     ("transformers", _HUBERT, "audio", (1009,)),
     ("transformers", _AST, "audio", (1, 32, 40)),
 ]
+_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "davenet", "word_vectors")
+_WITHOUT_WEIGHTS = ("features",)
 _NAMES = [f"{name}-{options.get('architecture', '')}{kind}-{i}" for i, (name, options, kind, _) in enumerate(CASES)]
 _EACH = pytest.mark.parametrize(("name", "options", "kind", "shape"), CASES, ids=_NAMES)
+
+
+@pytest.fixture(autouse=True)
+def _vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `word_vectors` looks for its words."""
+    random_vocabulary([f"word {k}" for k in range(30)], 5, seed=2).save(tmp_path / _VOCABULARY)
+    monkeypatch.chdir(tmp_path)
 
 
 def make(name: str, options: dict[str, Any], kind: str, shape: tuple[int, ...], seed: int = 5) -> BlockEncoder:
@@ -74,7 +91,7 @@ def sample(kind: str, shape: tuple[int, ...], batch: int = 2) -> Any:
 
 def test_every_encoder_is_swept() -> None:
     assert {name for name, *_ in CASES} == set(ENCODERS)
-    assert len(ENCODERS) == 7
+    assert len(ENCODERS) == 10
 
 
 @_EACH
@@ -133,13 +150,17 @@ def test_the_seed_decides_the_weights_and_nothing_else_changes(
     again = make(name, options, kind, shape, seed=5).state_dict()
     other = make(name, options, kind, shape, seed=6).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
-    assert any(not torch.equal(first[key], other[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first) or name in _WITHOUT_WEIGHTS
 
 
 @_EACH
 def test_every_parameter_gets_a_gradient(name: str, options: dict[str, Any], kind: str, shape: tuple[int, ...]) -> None:
     encoder = make(name, options, kind, shape).train()
-    encoder(sample(kind, shape)).pooled.square().sum().backward()
+    inputs = sample(kind, shape)
+    if name in _WITHOUT_WEIGHTS:
+        inputs.requires_grad_()
+    encoder(inputs).pooled.square().sum().backward()
+    assert name not in _WITHOUT_WEIGHTS or inputs.grad is not None
     without = [key for key, p in encoder.named_parameters() if p.grad is None]
     assert without == []
     assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
@@ -163,9 +184,12 @@ def test_saved_weights_load_into_one_built_from_another_seed(
 ) -> None:
     encoder = make(name, options, kind, shape, seed=5).eval()
     other = make(name, options, kind, shape, seed=6).eval()
-    save_file({key: value.clone() for key, value in encoder.state_dict().items()}, tmp_path / "model.safetensors")
-    if name in ("small_cnn", "small_transformer", "small_vit", "mlp"):
-        config = EncoderConfig(name=name, options=options, pretrained=str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    save_file(
+        {key: value.clone() for key, value in encoder.state_dict().items()}, tmp_path / "weights/model.safetensors"
+    )
+    if name in _BUILT_IN:
+        config = EncoderConfig(name=name, options=options, pretrained=str(tmp_path / "weights"))
         other = build_encoder(config, kind=kind, input_shape=shape, seed=6).eval()
     else:
         other.load_state_dict(encoder.state_dict())
