@@ -4,11 +4,20 @@ from awase.statistics.bootstrap import (
     Difference,
     Interval,
     Ratio,
+    bootstrap_function,
     bootstrap_mean,
     linear_combinations,
     paired_difference,
 )
 from awase.statistics.comparison import SeedScores, compare, score_seeds
+from awase.statistics.continual import (
+    ContinualMetrics,
+    TaskIntervals,
+    TaskMetrics,
+    continual_metrics,
+    gap_closed,
+    task_intervals,
+)
 from awase.statistics.predictions import (
     PREDICTIONS_NAME,
     Predictions,
@@ -26,6 +35,7 @@ from awase.statistics.scores import correct, item_scores, label_counts
 __all__ = [
     "PREDICTIONS_NAME",
     "RANKS_NAME",
+    "ContinualMetrics",
     "Difference",
     "Interval",
     "Predictions",
@@ -35,12 +45,17 @@ __all__ = [
     "RetrievalMetrics",
     "RetrievalProtocol",
     "SeedScores",
+    "TaskIntervals",
+    "TaskMetrics",
     "align",
+    "bootstrap_function",
     "bootstrap_mean",
     "compare",
     "compare_recall",
     "concatenate",
+    "continual_metrics",
     "correct",
+    "gap_closed",
     "hits",
     "item_scores",
     "join_ranks",
@@ -53,6 +68,7 @@ __all__ = [
     "recall_scores",
     "retrieval_metrics",
     "score_seeds",
+    "task_intervals",
     "write_predictions",
     "write_ranks",
 ]

@@ -5,7 +5,7 @@ or only items shows half of that (Owen 2007, "The pigeonhole bootstrap"). With o
 and with two or three the share of the seeds is known badly: both are stated beside the number, not corrected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -174,6 +174,36 @@ def linear_combinations(
     values = weights @ np.array([ratio.per_seed().mean() for ratio in ratios])
     # As in `paired_difference`: a draw without a difference is a zero, whatever the order of the sums.
     draws = np.round(weights @ _draws(ratios, members, resamples, generator_seed), 12)
+    sizes = _sizes(ratios[0], members)
+    return tuple(
+        Interval(float(np.round(value, 12)), *_percentiles(row, level), float(row.std(ddof=1)), *sizes)
+        for value, row in zip(values, draws, strict=True)
+    )
+
+
+def bootstrap_function(
+    scores: Sequence[Scores],
+    function: Callable[[Float[np.ndarray, "scores draws"]], Float[np.ndarray, "values draws"]],
+    groups: Sequence[object] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    generator_seed: int = 0,
+) -> tuple[Interval, ...]:
+    """Returns an interval for every row that `function` makes of the means of the scores, every draw shared by all.
+
+    `function` gets a column of means over seeds per draw, a row per score, and may be any, such as a maximum over the
+    scores. The mean of an interval is the value for the scores as they are, which the draws of a maximum exceed on
+    average. Raises `ValueError` as `bootstrap_mean` does and where the scores have different shapes.
+    Example: with scores `a`, `b` and `lambda m: m.max(0)[None]` it is the interval of the better of the two.
+    """
+    ratios = tuple(_checked(values) for values in scores)
+    shapes = {ratio.numerators.shape for ratio in ratios}
+    if len(shapes) != 1:
+        raise ValueError(f"A function of scores needs the same seeds and items in all; given: {sorted(shapes)}.")
+    members = _members(groups, next(iter(shapes))[1])
+    values = function(np.array([[ratio.per_seed().mean()] for ratio in ratios]))[:, 0]
+    draws = np.round(function(_draws(ratios, members, resamples, generator_seed)), 12)
     sizes = _sizes(ratios[0], members)
     return tuple(
         Interval(float(np.round(value, 12)), *_percentiles(row, level), float(row.std(ddof=1)), *sizes)
