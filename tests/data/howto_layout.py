@@ -8,7 +8,8 @@ import numpy as np
 
 from awase.data.features import EvaluationClip, Published, import_howto100m, write_evaluation_store
 
-WORDS = "cut the onion add salt stir hot pan water knife bread slice bake egg milk".split()
+TEXT = "cut the onion add salt stir hot pan water knife bread slice bake egg milk"
+WORDS = TEXT.split()
 DIM_2D, DIM_3D = 17, 13
 
 
@@ -20,6 +21,9 @@ class Sizes:
     seconds: int = 61
     dim_2d: int = DIM_2D
     dim_3d: int = DIM_3D
+
+
+SMALL = Sizes()
 
 
 def video_ids(count: int) -> list[str]:
@@ -45,7 +49,7 @@ def decibel(generator: np.random.Generator, frames: int) -> np.ndarray:
     return -80 * generator.random((40, frames)).astype(np.float16)
 
 
-def write_howto_layout(root: Path, sizes: Sizes = Sizes(), layout: str = "npz", seed: int = 0) -> Published:
+def write_howto_layout(root: Path, sizes: Sizes = SMALL, layout: str = "npz", seed: int = 0) -> Published:
     """Writes the collection and returns where its parts are; `layout` is `npz`, `flat` (EAO's names) or `npy`."""
     generator = np.random.default_rng(seed)
     captions = {}
@@ -86,7 +90,7 @@ def write_video(root: Path, path: str, video: str, layout: str, arrays: tuple[np
             np.savez(name, features=values)
 
 
-def ready_clips(count: int = 11, sizes: Sizes = Sizes(), seed: int = 1) -> list[EvaluationClip]:
+def ready_clips(count: int = 11, sizes: Sizes = SMALL, seed: int = 1) -> list[EvaluationClip]:
     """Clips of an evaluation set; the fourth has no audio, the last two share a caption."""
     generator = np.random.default_rng(seed)
     clips = []
@@ -101,7 +105,7 @@ def ready_clips(count: int = 11, sizes: Sizes = Sizes(), seed: int = 1) -> list[
     return clips
 
 
-def write_howto_store(root: Path, sizes: Sizes = Sizes()) -> tuple[Path, Path]:
+def write_howto_store(root: Path, sizes: Sizes = SMALL) -> tuple[Path, Path]:
     """A store and an evaluation set made from the tiny collection: their folders."""
     import_howto100m(write_howto_layout(root / "published", sizes), root / "store")
     write_evaluation_store(root / "youcook2", "youcook2", ready_clips(sizes=sizes), audio_frames=512)

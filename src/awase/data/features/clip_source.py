@@ -68,7 +68,7 @@ class TextMaker:
         made = {name: torch.as_tensor(np.asarray(value)) for name, value in self.tokenizer(texts).items()}
         ids, mask = made["input_ids"].numpy(), made["attention_mask"].numpy().astype(bool)
         counts = mask.sum(axis=1)
-        present = counts > 0
+        present: np.ndarray = counts > 0
         if len(self._empty):
             for row in np.flatnonzero(counts == len(self._empty)).tolist():
                 present[row] = bool((ids[row][mask[row]] != self._empty).any())
@@ -267,12 +267,12 @@ def masked(tensors: dict[str, Tensor], present: np.ndarray) -> dict[str, Tensor]
     if present.all():
         return tensors
     absent = torch.from_numpy(~present)
-    return {
-        name: value.masked_fill(absent.view(-1, *[1] * (value.dim() - 1)), 0) for name, value in tensors.items()
-    }
+    return {name: value.masked_fill(absent.view(-1, *[1] * (value.dim() - 1)), 0) for name, value in tensors.items()}
 
 
-def batch_of(ids: tuple[str, ...], index: np.ndarray, inputs: dict[str, Inputs], present: dict[str, np.ndarray]) -> Batch:
+def batch_of(
+    ids: tuple[str, ...], index: np.ndarray, inputs: dict[str, Inputs], present: dict[str, np.ndarray]
+) -> Batch:
     """A batch without targets."""
     return Batch(
         ids=ids,

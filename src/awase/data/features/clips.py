@@ -1,6 +1,7 @@
 """From clips, given by their video and times, to the tensors of a batch."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ class Spans:
         """Each run of clips of one video."""
         edges = np.flatnonzero(np.diff(self.video)) + 1
         bounds = [0, *edges.tolist(), len(self.video)]
-        return [(int(self.video[low]), slice(low, high)) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [(int(self.video[low]), slice(low, high)) for low, high in pairwise(bounds)]
 
 
 def video_of_shard(shard: Shard, spans: Spans, streams: tuple[str, ...]) -> Made:
@@ -110,7 +111,9 @@ def audio_of_shard(shard: Shard, spans: Spans, window: AudioWindow, out: np.ndar
     return real
 
 
-def video_of_evaluation(store: EvaluationStore, rows: np.ndarray, streams: tuple[str, ...], dims: dict[str, int]) -> Made:
+def video_of_evaluation(
+    store: EvaluationStore, rows: np.ndarray, streams: tuple[str, ...], dims: dict[str, int]
+) -> Made:
     """As `video_of_shard`, of the ready clips `rows`."""
     present = np.ones(len(rows), dtype=bool)
     pooled = []

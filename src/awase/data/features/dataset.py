@@ -220,7 +220,9 @@ def _check_streams(store: FeatureStore, config: HowTo100MConfig) -> None:
     lacking = [name for name in config.streams if store.dims.get(name, 0) == 0]
     if "video" in config.modalities and lacking:
         there = ", ".join(name for name, dim in store.dims.items() if dim) or "none"
-        raise ValueError(f"The store {store.folder} has no {', '.join(lacking)}; set data.howto100m.streams to {there}.")
+        raise ValueError(
+            f"The store {store.folder} has no {', '.join(lacking)}; set data.howto100m.streams to {there}."
+        )
 
 
 def _carve(store: FeatureStore, config: HowTo100MConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -52,7 +52,12 @@ def caption_ceilings(captions: list[str]) -> dict[str, Any]:
 
 
 def write_evaluation_store(
-    folder: Path, name: str, clips: Iterable[EvaluationClip], *, audio_frames: int, notes: Mapping[str, Any] | None = None
+    folder: Path,
+    name: str,
+    clips: Iterable[EvaluationClip],
+    *,
+    audio_frames: int,
+    notes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes the clips to a new folder, whole or not at all; returns its description, fit for JSON.
 
@@ -147,7 +152,7 @@ def _audio(clip: EvaluationClip, frames: int) -> np.ndarray | None:
 
 
 class EvaluationStore:
-    """An opened evaluation set, memory-mapped. Raises `FileNotFoundError` and `ValueError` for one that cannot be used."""
+    """An opened evaluation set, memory-mapped. Raises `FileNotFoundError`, `ValueError` for one that is of no use."""
 
     def __init__(self, folder: Path) -> None:
         if not (folder / DESCRIPTION).is_file():

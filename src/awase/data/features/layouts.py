@@ -1,4 +1,4 @@
-"""Where the features of HowTo100M lie: lists of videos, and the files of one video in the layouts that are published."""
+"""Where the features of HowTo100M lie: lists of videos, and the files of one video in the published layouts."""
 
 import csv
 import zipfile

@@ -95,7 +95,8 @@ def _middle(length: int, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     first, end = starts + starts % 2, stops - stops % 2
     steps = np.arange(-(-(end - first).max() // WINDOW)) * WINDOW
     windows = np.minimum(first[:, None] + steps, end[:, None] - WINDOW)
-    return np.column_stack([starts, stops - 1, length + windows // 2])
+    rows: np.ndarray = np.column_stack([starts, stops - 1, length + windows // 2])
+    return rows
 
 
 def _long(length: int, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:

@@ -62,7 +62,8 @@ def audio_frame(time_ms: Int64[np.ndarray, " clips"]) -> Int64[np.ndarray, " cli
     The original gives -2 for t = 0, so that a clip at the beginning of its video reads an empty window.
     """
     samples = time_ms * (AUDIO_RATE_HZ // 1000)
-    return np.maximum(0, (samples - AUDIO_WINDOW // 2) // AUDIO_HOP)
+    frames: np.ndarray = np.maximum(0, (samples - AUDIO_WINDOW // 2) // AUDIO_HOP)
+    return frames
 
 
 def gather_words(

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,14 @@ class Shard:
     def ids(self) -> list[str]:
         """Of all videos."""
         raw, offsets = self._map("ids").tobytes(), self._map("ids.offsets").tolist()
-        return [raw[low:high].decode() for low, high in zip(offsets[:-1], offsets[1:], strict=True)]
+        return [raw[low:high].decode() for low, high in pairwise(offsets)]
 
     def texts(self, low: int, high: int) -> list[str]:
         """Of the captions [low, high)."""
         offsets = self._map("text.offsets")[low : high + 1].tolist()
         raw = self._map("text")[offsets[0] : offsets[-1]].tobytes()
         first = offsets[0]
-        bounds = zip(offsets[:-1], offsets[1:], strict=True)
+        bounds = pairwise(offsets)
         return [raw[start - first : stop - first].decode() for start, stop in bounds]
 
     @cached_property
@@ -177,7 +178,9 @@ class FeatureStore:
                 first = self.shards[0].streams.get(name)
                 other = first is None or first.rate != stream.rate
                 if other or (first is not None and 0 not in (first.dim, stream.dim) and first.dim != stream.dim):
-                    raise ValueError(f"{name} differs in width or rate between {self.shards[0].folder} and {shard.folder}.")
+                    raise ValueError(
+                        f"{name} differs in width or rate between {self.shards[0].folder} and {shard.folder}."
+                    )
             if shard.streams.keys() != self.shards[0].streams.keys():
                 raise ValueError(f"The streams of {self.shards[0].folder} and {shard.folder} differ.")
 
