@@ -10,7 +10,7 @@ from av.stream import Disposition
 from jaxtyping import UInt8
 
 from awase.data.decode_video import frames_from
-from awase.data.media import Clip, check_reached, known_length_s, open_media
+from awase.data.media import TOLERANCE_S, Clip, check_reached, known_length_s, measure_s, open_media
 from awase.data.source import AbsentTrackError
 
 # Beside a tie, times in binary fractions may fall on the wrong side of it.
@@ -50,7 +50,7 @@ def frames_at(path: Path, clip: Clip, rates_hz: Sequence[float]) -> Iterator[Sho
             if all(clock.is_full for clock in clocks):
                 return
             current, reached = frame, time + _duration_s(frame, stream)
-        check_reached(reached, end, stated)
+        _check_whole(path, container, stream, reached, min(end, stated))
         for number, clock in enumerate(clocks):
             rows = clock.rest((reached if clip.end_s is None else min(reached, end)) - start)
             if rows:
@@ -87,6 +87,17 @@ def _passed(clocks: list[_Clock], frame: Any, next_s: float) -> Iterator[Shown]:
         rows = clock.until(clock.row_of(next_s))
         if rows:
             yield Shown(number, frame, rows)
+
+
+def _check_whole(path: Path, container: Any, stream: Any, reached_s: float, end_s: float) -> None:
+    """Raises `MediaError` for a file that is cut short.
+
+    Matroska states the length of the longest track alone: it is whole if any track goes on to there.
+    """
+    if stream.duration is None and reached_s + TOLERANCE_S < end_s:
+        kinds = {other.type for other in container.streams} & {"video", "audio"}
+        reached_s = max(measure_s(path, kind) for kind in kinds)
+    check_reached(reached_s, end_s, end_s)
 
 
 def _film(container: Any) -> Any:
