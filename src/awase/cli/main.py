@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, data, diagnose, doctor, evaluate, listing, predict, report, run
+from awase.cli import caches, compare, data, diagnose, doctor, evaluate, extract, listing, predict, report, run
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict.predict,
     "compare": compare.compare,
     "diagnose": diagnose.diagnose,
+    "extract": extract.extract,
     "list": listing.listing,
     "doctor": doctor.doctor,
 }

@@ -63,7 +63,11 @@ def length_s(container: Any, stream: Any) -> float | None:
     if stream.duration is not None:
         start = float((stream.start_time or 0) * stream.time_base)
         return float(stream.duration * stream.time_base) + max(0.0, start - origin_s(container))
-    return None if container.duration is None else float(container.duration) / float(av.time_base)
+    if container.duration is None:
+        return None
+    # Matroska states where the file ends, others how long it is from its start.
+    before = origin_s(container) if "matroska" in container.format.name else 0.0
+    return float(container.duration) / float(av.time_base) - before
 
 
 def measure_s(path: Path, kind: str) -> float:
