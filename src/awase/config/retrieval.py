@@ -28,7 +28,10 @@ class SpaceConfig(Frozen):
 
 
 class ClusteringConfig(Frozen):
-    """Online clustering of the fused features, and the contrast of each modality with its cluster's centroid."""
+    """Online clustering of the fused features, and the contrast of each modality with its cluster's centroid.
+
+    With a loss of cosines the vectors are of unit length here too, and their products are divided by the temperature.
+    """
 
     num_clusters: int = Field(256, ge=2)
     queue_rows: int = Field(40_960, ge=1)

@@ -8,6 +8,7 @@ import numpy as np
 from awase.balancing import build_rule
 from awase.config import Experiment, SelectionConfig, StageConfig
 from awase.data import Dataset
+from awase.data.features import ClipDataset
 from awase.evaluation import score
 from awase.methods import build_method
 from awase.models import Classifier
@@ -62,7 +63,7 @@ def _check_task(stage: StageConfig, task: str) -> None:
         )
 
 
-def check_selection(selection: SelectionConfig, dataset: Dataset) -> None:
+def check_selection(selection: SelectionConfig, dataset: Dataset | ClipDataset) -> None:
     """Raises `ValueError` for a metric that validation does not have, and for the wrong direction of one it has."""
     if dataset.task == "retrieval":
         known = space_metric_names(dataset.modalities)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from awase.config import StageConfig
+from awase.data.features import ClipDataset
 from awase.fusion.rows import encode_rows
 from awase.models import Classifier, Retrieval
 from awase.runner.setting import Setting
@@ -18,7 +19,8 @@ class KnownFeatures:
     In validation and test: of every modality of which the stage trains neither encoder nor adapter. In training only
     where nothing about its input is drawn anew each epoch (augmentation, corruption, mixup). Nothing where the
     modalities meet inside the encoders, and where teachers must see the inputs. A feature is what the encoder gives in
-    evaluation mode in batches of validation's size; it is kept in memory.
+    evaluation mode in batches of validation's size; it is kept in memory. Nothing of clips that are drawn from whole
+    videos, since no two epochs have the same ones.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class KnownFeatures:
             for name in stage.modalities
             if not {f"{name}.encoder", f"{name}.adapter"} & set(trained) and trained and not model.mixes
         }
+        if isinstance(setting.dataset, ClipDataset):
+            frozen = set()
         inputs = setting.dataset.inputs
         changing = {name for name in frozen if inputs[name].augment or inputs[name].corrupt}
         constant = set() if stage.training.mixup > 0 or stage.teachers else frozen - changing

@@ -11,6 +11,7 @@ import torch
 
 from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput
 from awase.data import Dataset, inferred, open_dataset
+from awase.data.features import ClipDataset
 from awase.data.labels import LabelTask, label_task
 from awase.distributed import World
 from awase.encoders import build_encoder, build_tokenizer, default_encoder
@@ -28,7 +29,7 @@ class Setting:
 
     experiment: Experiment
     runtime: Runtime
-    dataset: Dataset
+    dataset: Dataset | ClipDataset
     encoders: Mapping[str, EncoderConfig]
     seed: int
     fold: int | None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from awase.config import RetrievalConfig, StageConfig
 from awase.data import Dataset
-from awase.data.columns import TextColumn
+from awase.data.features import ClipDataset
 from awase.evaluation import Direction, Embedded, directions, embed, ranks_of
 from awase.models import Retrieval
 from awase.objectives import pair_losses
@@ -110,13 +110,11 @@ def contrastive_loss(embedded: Embedded, stage: StageConfig) -> float:
     return total / len(embedded)
 
 
-def same_content(dataset: Dataset, index: Int[Tensor, " samples"]) -> Mapping[str, Int[Tensor, " samples"]]:
+def same_content(
+    dataset: Dataset | ClipDataset, index: Int[Tensor, " samples"]
+) -> Mapping[str, Int[Tensor, " samples"]]:
     """Per text modality a number for each sample's text: samples with the same text have the same number."""
-    numbers = {}
-    for name, column in dataset.columns.items():
-        if isinstance(column, TextColumn):
-            numbers[name] = numbered([column.texts[row] for row in index.tolist()])
-    return numbers
+    return {name: numbered(texts) for name, texts in dataset.texts(index.numpy()).items()}
 
 
 def space_metric_names(modalities: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from awase.balancing import Rule
 from awase.config import RetrievalConfig, StageConfig
@@ -15,7 +16,7 @@ from awase.models.encode import presence
 from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
 from awase.runner.known import KnownFeatures, autocast
 from awase.runner.setting import Setting
-from awase.runner.space_scores import space_metrics
+from awase.runner.space_scores import space_metrics, uses_cosine
 from awase.runner.space_state import SpaceState, contrast
 from awase.training.loop import Work
 from awase.training.parts import set_modes
@@ -94,7 +95,7 @@ class SpaceStep:
         clustering, memory = self.config.clustering, self.state.memory
         if clustering is None or memory is None:
             return {}
-        embeddings = {name: output.embeddings[name] for name in self.clustered}
+        embeddings = {name: self._placed(output.embeddings[name]) for name in self.clustered}
         some = any_of([present[name] for name in self.clustered])
         fused = fused_mean(embeddings, present)
         push = None
@@ -102,10 +103,20 @@ class SpaceStep:
             push = torch.arange(len(fused), device=fused.device) % clustering.push_every < clustering.push_rows
         world = self.setting.world
         labels = memory.step(fused, present=some, push=push, world=world)
+        drawn = {name: rows / self.scale for name, rows in embeddings.items()}
         losses = centroid_contrast(
-            embeddings, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
+            drawn, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
         )
         return {"clustering": clustering.weight * losses}
+
+    def _placed(self, embedding: Tensor) -> Tensor:
+        """An embedding as scores see it: of unit length where they are cosines."""
+        return F.normalize(embedding, dim=1) if uses_cosine(self.config) else embedding
+
+    @property
+    def scale(self) -> Tensor | float:
+        """What the products with the centroids are divided by: the temperature of cosines, 1 of raw products."""
+        return self.state.temperature if uses_cosine(self.config) else 1.0
 
     def _rebuilt(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         settings = self.config.reconstruction

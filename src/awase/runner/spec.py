@@ -7,6 +7,7 @@ from pydantic import Field
 
 from awase.config import EncoderConfig, Frozen, Input, StageConfig
 from awase.data import Dataset
+from awase.data.features import ClipDataset
 
 
 class ModelSpec(Frozen):
@@ -45,7 +46,7 @@ class SavedModel(Frozen):
 
 
 def model_spec(
-    dataset: Dataset, encoders: Mapping[str, EncoderConfig], seed: int, allow_pickle: bool = False
+    dataset: Dataset | ClipDataset, encoders: Mapping[str, EncoderConfig], seed: int, allow_pickle: bool = False
 ) -> ModelSpec:
     """The specification of models on this data set."""
     return ModelSpec(
@@ -54,7 +55,7 @@ def model_spec(
         classes=dataset.classes,
         inputs=dict(dataset.inputs),
         shapes={name: dataset.input_shape(name) for name in dataset.modalities},
-        num_samples={name: getattr(dataset.columns[name], "num_samples", None) for name in dataset.modalities},
+        num_samples={name: getattr(dataset.columns.get(name), "num_samples", None) for name in dataset.modalities},
         encoders=dict(encoders),
         allow_pickle=allow_pickle,
     )

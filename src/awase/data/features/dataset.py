@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class ClipDataset:
     clips: StoreClips = field(repr=False)
     validation: Clips = field(repr=False)
     evaluation: dict[str, EvaluationClips] = field(repr=False)
-    task: str = "retrieval"
+    task: Literal["retrieval"] = "retrieval"
     classes: tuple[str, ...] = ()
     targets: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     columns: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +75,15 @@ class ClipDataset:
             "text": (self.config.max_words,),
         }
         return shapes[self._known(modality)]
+
+    def texts(self, rows: np.ndarray) -> dict[str, list[str | None]]:
+        """The captions of these rows; None for those that are not of an evaluation set, whose words are drawn."""
+        if "text" not in self.inputs:
+            return {}
+        known = {}
+        for name, held in self.evaluation.items():
+            known |= dict(zip(self.splits[name].tolist(), held.captions, strict=True))
+        return {"text": [known.get(row) for row in rows.tolist()]}
 
     def loader(
         self,
