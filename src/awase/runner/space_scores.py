@@ -52,10 +52,17 @@ def space_metrics(
 ) -> dict[str, float]:
     """The metrics of a split: of every direction (`R@1 text->video`), and their means over the directed pairs.
 
-    `loss` is the contrastive loss of the stage's pairs in batches of the training's size.
+    `loss` is the contrastive loss of the stage's pairs in batches of the training's size. Raises `ValueError` where no
+    sample has one of the modalities.
     """
     assert stage.retrieval is not None, "the stage has a joint space"
     embedded = embed_split(model, split, setting, known)
+    nobody = [name for name, rows in embedded.present.items() if not bool(rows.any())]
+    if nobody:
+        raise ValueError(
+            f"No sample of {split} has {', '.join(nobody)}, so nothing can be asked or found with it; give {split} such "
+            "samples, or leave the modality out."
+        )
     found = {"loss": contrastive_loss(embedded, stage)}
     by_direction = {
         one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)

@@ -182,7 +182,7 @@ def open_howto100m(config: DataConfig, *, cache: Path, tokenizers: Mapping[str, 
         text = TextMaker(wanted, tokenizers["text"], cached)
     clips = StoreClips(store, wanted, text)
     train, held_out = _carve(store, wanted, config.split_seed)
-    validation = clips.fixed(held_out, config.split_seed)
+    validation = _distinct(clips.fixed(held_out, config.split_seed))
     splits = {"train": train, "val": store.num_videos + np.arange(len(validation))}
     evaluation = {}
     for name, path in wanted.evaluation.items():
@@ -200,6 +200,12 @@ def open_howto100m(config: DataConfig, *, cache: Path, tokenizers: Mapping[str, 
         validation=validation,
         evaluation=evaluation,
     )
+
+
+def _distinct(clips: Clips) -> Clips:
+    """The clips without those that grew from different captions to the same stretch of a video, in their order."""
+    key = np.stack([clips.video, clips.start_ms, clips.end_ms])
+    return clips.take(np.sort(np.unique(key, axis=1, return_index=True)[1]))
 
 
 def clip_inputs(config: HowTo100MConfig) -> dict[str, Input]:
