@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Captions:
     dropped: int = 0
 
 
+@runtime_checkable
 class CaptionSource(Protocol):
     """Captions by the id of a video; `None` for one that has none. Raises `ValueError` for broken ones."""
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -89,14 +90,8 @@ def read_numbers(candidates: Iterator[Path], key: str) -> np.ndarray | None:
     if path is None:
         return None
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            array = loaded
-        else:
-            with loaded:
-                if key not in loaded.files:
-                    raise MediaError(f"{path.name} has no array {key!r}, only {', '.join(loaded.files) or 'none'}")
-                array = loaded[key]
+        with path.open("rb") as file:  # which numpy would leave open where the archive is broken
+            array = _array(np.load(file, allow_pickle=False), path.name, key)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise MediaError(f"{path.name} is cut short or broken") from error
     if array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
@@ -106,3 +101,13 @@ def read_numbers(candidates: Iterator[Path], key: str) -> np.ndarray | None:
     if not np.isfinite(half).all():
         raise MediaError(f"{path.name} holds values that are not finite")
     return half
+
+
+def _array(loaded: Any, name: str, key: str) -> np.ndarray:
+    """The array of an npy, or that of `key` in an npz."""
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    if key not in loaded.files:
+        raise MediaError(f"{name} has no array {key!r}, only {', '.join(loaded.files) or 'none'}")
+    found: np.ndarray = loaded[key]
+    return found
