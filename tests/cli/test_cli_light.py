@@ -35,6 +35,7 @@ def imported_by(code: str) -> list[str]:
         ["data", "check", "--help"],
         ["data", "prepare", "--help"],
         ["data", "flow", "--help"],
+        ["extract", "--help"],
         ["nosuch"],
         ["run", "--nosuch"],
     ],
@@ -54,7 +55,19 @@ def test_the_package_imports_nothing_heavy():
 def test_help_names_every_command():
     result = call("--help")
     assert (result.code, result.err) == (0, "")
-    for name in ("run", "report", "evaluate", "predict", "compare", "diagnose", "list", "doctor", "data", "cache"):
+    for name in (
+        "run",
+        "report",
+        "evaluate",
+        "predict",
+        "compare",
+        "diagnose",
+        "extract",
+        "list",
+        "doctor",
+        "data",
+        "cache",
+    ):
         assert f"\n  {name} " in result.out
     assert call().out == result.out
     assert "--dry-run" in call("run", "--help").out

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.stream import Disposition
 from jaxtyping import UInt8
 
 from awase.data.decode_video import frames_from
-from awase.data.media import TOLERANCE_S, Clip, check_reached, known_length_s, measure_s, open_media
-from awase.data.source import AbsentTrackError
+from awase.data.media import TOLERANCE_S, Clip, check_reached, known_length_s, measure_s, open_media, track_of
 
 # Beside a tie, times in binary fractions may fall on the wrong side of it.
 _EPSILON = 1e-6
@@ -39,7 +37,7 @@ def frames_at(path: Path, clip: Clip, rates_hz: Sequence[float]) -> Iterator[Sho
     one that is missing, truncated, cannot be decoded, or does not reach the clip.
     """
     with open_media(path) as container:
-        stream = _film(container)
+        stream = track_of(container, "video")
         stated = known_length_s(path, container, stream)
         start, end = clip.window(None, max(stated, _CLOSEST_S))
         clocks = [_Clock(rate, None if clip.end_s is None else end - start) for rate in rates_hz]
@@ -98,13 +96,6 @@ def _check_whole(path: Path, container: Any, stream: Any, reached_s: float, end_
         kinds = {other.type for other in container.streams} & {"video", "audio"}
         reached_s = max(measure_s(path, kind) for kind in kinds)
     check_reached(reached_s, end_s, end_s)
-
-
-def _film(container: Any) -> Any:
-    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not films:
-        raise AbsentTrackError("has no video track")
-    return films[0]
 
 
 def _duration_s(frame: Any, stream: Any) -> float:

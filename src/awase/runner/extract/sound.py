@@ -10,8 +10,7 @@ from jaxtyping import Float32
 
 from awase.config import AudioInput
 from awase.data.decode_audio import decode_audio
-from awase.data.media import Clip, known_length_s, open_media
-from awase.data.source import AbsentTrackError
+from awase.data.media import Clip, known_length_s, open_media, track_of
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,7 @@ def clip_waveform(path: Path, clip: Clip, rate_hz: int) -> Float32[np.ndarray, "
     decoded, or does not reach the clip.
     """
     with open_media(path) as container:
-        if not container.streams.audio:
-            raise AbsentTrackError("has no audio track")
-        length = known_length_s(path, container, container.streams.audio[0])
+        length = known_length_s(path, container, track_of(container, "audio"))
     if length <= 0 and clip == Clip():
         return np.zeros(0, dtype=np.float32)
     _, end = clip.window(None, length)
