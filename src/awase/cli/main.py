@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, data, diagnose, doctor, evaluate, extract, listing, predict, report, run
+from awase.cli import caches, compare, convert, data, diagnose, doctor, evaluate, extract, listing, predict, report, run
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -34,6 +34,7 @@ for _name, _function in COMMANDS.items():
     app.command(_name)(_function)
 app.add_typer(data.app, name="data")
 app.add_typer(caches.app, name="cache")
+app.add_typer(convert.app, name="convert")
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 

@@ -157,7 +157,7 @@ class BlockEncoder(nn.Module):
         groups = []
         for group in split_groups(inputs, self.rows):
             if self._recomputes():
-                groups.append(_recomputed(self.network, self._from, group, first, last))
+                groups.append(_recomputed(self, self._from, group, first, last))
             else:
                 groups.append(self._from(group, first, last))
         return groups[0] if len(groups) == 1 else join_groups(groups)

@@ -1,7 +1,6 @@
 """Frozen word vectors, a layer with ReLU, and the maximum over the words of a sentence."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -79,12 +78,14 @@ class _WordVectors(nn.Module):
         return Encoded(hidden["pooled"])
 
 
-def _check_vocabulary(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+def _check_vocabulary(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Raises `ValueError` where weights were trained on another vocabulary."""
-    given, own = state.get(f"{prefix}vocabulary_digest"), module.vocabulary_digest
-    if given is not None and not torch.equal(given.cpu(), own.cpu()):  # type: ignore[operator]
+    assert isinstance(module, _WordVectors), "the hook is registered there"
+    own = module.vocabulary_digest
+    given = state.get(f"{prefix}vocabulary_digest", own)
+    if not torch.equal(given.cpu(), own.cpu()):
         raise ValueError(
-            f"These weights belong to the word vectors {_hex(given)}..., and the vocabulary here is {_hex(own)}...: "  # type: ignore[arg-type]
+            f"These weights belong to the word vectors {_hex(given)}..., and the vocabulary here is {_hex(own)}...: "
             "name the vocabulary they were trained with."
         )
 

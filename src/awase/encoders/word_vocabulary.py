@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,12 @@ class WordVocabulary:
     a word per line, `vectors.npy` in float16 or float32, and `vocabulary.json` about both.
     """
 
-    def __init__(self, words: Sequence[str], vectors: NDArray[np.floating], about: dict[str, object]) -> None:
+    def __init__(self, words: Sequence[str], vectors: NDArray[np.floating], about: Mapping[str, object]) -> None:
         if vectors.ndim != 2 or len(vectors) != len(words) + 1:
             raise ValueError(f"{len(words)} words need {len(words) + 1} rows of vectors; got shape {vectors.shape}.")
         self.words = tuple(words)
         self.vectors = vectors
-        self.about = about
+        self.about = dict(about)
         self.words_digest = words_digest(self.words)
         self._ids = {word: row for row, word in enumerate(self.words, start=1)}
 
@@ -81,7 +81,7 @@ def vocabulary_digest(words: Iterable[str], vectors: NDArray[np.floating]) -> st
     return digest.hexdigest()
 
 
-def write_about(folder: Path, words: Sequence[str], about: dict[str, object]) -> None:
+def write_about(folder: Path, words: Sequence[str], about: Mapping[str, object]) -> None:
     """The words and the description of a vocabulary whose vectors are in `folder` already."""
     (folder / WORDS).write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
     (folder / ABOUT).write_text(json.dumps({"format": FORMAT, **about}, indent=2) + "\n", encoding="utf-8")
