@@ -29,17 +29,18 @@ app.command("msrvtt")(msrvtt)
 def mcn(
     file: Annotated[Path, typer.Argument(help="A published checkpoint, e<epoch>.pth, or the same as safetensors.")],
     out: Out,
+    words: Annotated[Path, typer.Option(help="Its word vectors, as `awase convert words` wrote them.")],
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read a pickle (.pth); only its tensors are used.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a checkpoint of Multimodal Clustering Networks: weights.safetensors and mcn.json."""
+    """Convert a checkpoint of Multimodal Clustering Networks to a model folder."""
     from dataclasses import asdict
 
-    from awase.encoders.mcn_checkpoint import convert_mcn
+    from awase.runner.converted import convert_mcn
 
-    weights = convert_mcn(file, out, allow_pickle)
+    weights = convert_mcn(file, out, words, allow_pickle=allow_pickle)
     if as_json:
         print_json({"folder": str(out), **asdict(weights.dimensions), "dropped": weights.dropped})
         return

@@ -1,8 +1,7 @@
 """Published weights of Multimodal Clustering Networks (MCN) under this library's names."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,9 +12,7 @@ from awase.encoders.hub import weights_file
 from awase.encoders.projections import build_projection, reconstruction_head
 from awase.encoders.request import Request
 from awase.encoders.word_vectors import SentenceMaxPool
-from awase.files import whole_folder
 
-WEIGHTS, DIMENSIONS = "weights.safetensors", "mcn.json"
 DEAD = "DAVEnet.batchnorm1."
 """A batch norm that the published network holds and never uses: two parameters and its running statistics."""
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -162,14 +159,12 @@ def _check(problem: str, names: set[str]) -> None:
         raise ValueError(f"This is no MCN checkpoint: it {problem} {', '.join(listed[:_LISTED])}{more}.")
 
 
-def convert_mcn(file: Path, out: Path, allow_pickle: bool = False) -> McnWeights:
-    """Reads a published checkpoint (`e{N}.pth`, or the same as safetensors) and writes the folder `out`.
+def read_mcn(file: Path, allow_pickle: bool = False) -> McnWeights:
+    """The weights of a published checkpoint (`e{N}.pth`, or the same as safetensors), as `convert_mcn_state` gives them.
 
-    `weights.safetensors` holds the tensors that `convert_mcn_state` gives, `mcn.json` the sizes, the name of the file
-    and what was left out. Raises `ValueError` for a pickle without `allow_pickle` and for what is no MCN state dict,
-    `FileExistsError` where `out` is there.
+    Raises `ValueError` for a pickle without `allow_pickle` and for what is no MCN state dict.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     path = weights_file(str(file), allow_pickle)
     if path.suffix == ".safetensors":
@@ -178,9 +173,4 @@ def convert_mcn(file: Path, out: Path, allow_pickle: bool = False) -> McnWeights
         state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds more than named tensors: give the network's state dict, e<epoch>.pth of a run.")
-    weights = convert_mcn_state(state)
-    with whole_folder(out) as folder:
-        save_file(weights.tensors, folder / WEIGHTS)
-        about = {"source": path.name, **asdict(weights.dimensions), "dropped": weights.dropped}
-        (folder / DIMENSIONS).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    return weights
+    return convert_mcn_state(state)

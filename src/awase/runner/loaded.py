@@ -18,7 +18,7 @@ from awase.evaluation import collect, to_predictions
 from awase.files import write_text
 from awase.models import Classifier
 from awase.runner.card import model_card
-from awase.runner.restored import restored_model
+from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import (
     MODEL_NAME,
     WEIGHTS_NAME,
@@ -98,13 +98,7 @@ class Model:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the weights (safetensors), the configuration and a model card."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous() for name, value in self.classifier.state_dict().items()}
-        write_tensors(target / WEIGHTS_NAME, state, {"format": "pt"})
-        whole = self.saved.model_copy(update={"hashes": ()})
-        write_text(target / MODEL_NAME, whole.model_dump_json(indent=1) + "\n")
-        write_text(target / "README.md", model_card(self.saved))
+        save_model(Path(folder), self.saved, self.classifier)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
         """Uploads what `save_pretrained` writes; returns the address. Needs a token of the Hub."""
