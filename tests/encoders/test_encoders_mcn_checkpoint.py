@@ -1,112 +1,27 @@
 """A published-style MCN, written from its formulas with the published names, and ours with its weights converted."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from published_mcn import BINS, EMBEDDING, HIDDEN, VIDEO, WIDTHS, WORD, Published, published_mcn
+
 from awase.config import EncoderConfig
 from awase.encoders import build_encoder
-from awase.encoders.mcn_checkpoint import McnDimensions, convert_mcn, convert_mcn_state, mcn_modules
+from awase.encoders.mcn_checkpoint import McnDimensions, convert_mcn_state, mcn_modules, read_mcn
 from awase.encoders.projections import build_projection, reconstruction_head
 from awase.encoders.word_vocabulary import random_vocabulary
 
-BINS, WIDTHS, EMBEDDING, VIDEO, WORD, HIDDEN = 7, (2, 3, 5, 6), 11, 13, 5, 4
 SIZES = McnDimensions(EMBEDDING, VIDEO, WORD, EMBEDDING, BINS, WIDTHS, (2, 2, 2, 2), HIDDEN)
-
-
-class _Fc(nn.Module):
-    def __init__(self, in_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(in_dim, out_dim)
-
-
-class _Unit(nn.Module):
-    def __init__(self, in_dim: int, out_dim: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(in_dim, out_dim)
-        self.cg = _Fc(out_dim, out_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.fc(x)
-        return h * torch.sigmoid(self.cg.fc(h))
-
-
-class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, (1, 9), (1, stride), (0, 4), bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, (1, 9), padding=(0, 4), bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        if stride == 2:
-            shortcut = nn.Conv2d(inputs, outputs, 1, (1, 2), bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        beside = self.downsample(x) if hasattr(self, "downsample") else x
-        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + beside)
-
-
-class _Audio(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, WIDTHS[0], (BINS, 1), bias=False)
-        self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        self.batchnorm1 = nn.BatchNorm2d(1)
-        inputs = WIDTHS[0]
-        for stage, width in enumerate(WIDTHS, start=1):
-            self.add_module(f"layer{stage}", nn.Sequential(_Block(inputs, width, 2), _Block(width, width, 1)))
-            inputs = width
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x[:, None])))
-        for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
-        return x[:, :, 0]  # (batch, channels, tokens)
-
-
-class Published(nn.Module):
-    """The three towers and the reconstruction heads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.DAVEnet = _Audio()
-        self.DAVEnet_projection = nn.Linear(WIDTHS[-1], EMBEDDING)
-        self.GU_audio = _Unit(WIDTHS[-1], WIDTHS[-1])
-        self.GU_video = _Unit(VIDEO, EMBEDDING)
-        self.text_pooling_caption = _Fc(WORD, EMBEDDING)
-        self.GU_text_captions = _Unit(EMBEDDING, EMBEDDING)
-        for name, out in (("v", VIDEO), ("a", WIDTHS[-1]), ("t", EMBEDDING)):
-            layers = nn.Linear(EMBEDDING, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, out), nn.ReLU()
-            self.add_module(f"recon_{name}", nn.Sequential(*layers))
-
-    def pooled_audio(self, spectrograms: Tensor, num_frames: list[int]) -> Tensor:
-        tokens = self.DAVEnet(spectrograms)
-        if self.training:
-            return tokens.mean(2)
-        ratio = round(spectrograms.shape[2] / tokens.shape[2])
-        rows = [row[:, : max(1, n // ratio)].mean(1) for row, n in zip(tokens, num_frames, strict=True)]
-        return torch.stack(rows)
-
-    def pooled_text(self, vectors: Tensor) -> Tensor:
-        return F.relu(self.text_pooling_caption.fc(vectors)).amax(1)
 
 
 @pytest.fixture
 def published() -> Published:
-    torch.manual_seed(3)
-    model = Published()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
-            module.num_batches_tracked += 17
-    return model
+    return published_mcn()
 
 
 def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -208,19 +123,13 @@ def test_what_is_no_mcn_is_said(published: Published, change, message: str) -> N
 def test_a_pickle_needs_permission_and_safetensors_do_not(published: Published, tmp_path: Path) -> None:
     torch.save(published.state_dict(), tmp_path / "e29.pth")
     with pytest.raises(ValueError, match="--allow-pickle"):
-        convert_mcn(tmp_path / "e29.pth", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    convert_mcn(tmp_path / "e29.pth", tmp_path / "out", allow_pickle=True)
+        read_mcn(tmp_path / "e29.pth")
+    first = read_mcn(tmp_path / "e29.pth", allow_pickle=True).tensors
     save_file(published.state_dict(), tmp_path / "e29.safetensors")
-    convert_mcn(tmp_path / "e29.safetensors", tmp_path / "again")
-    first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("out", "again"))
+    second = read_mcn(tmp_path / "e29.safetensors").tensors
     expected = convert_mcn_state(published.state_dict()).tensors
     assert first.keys() == second.keys() == expected.keys()
     assert all(torch.equal(first[name], expected[name]) and torch.equal(second[name], expected[name]) for name in first)
-    about = json.loads((tmp_path / "out/mcn.json").read_text())
-    assert (about["embedding"], about["video"], about["widths"], about["source"]) == (11, 13, [2, 3, 5, 6], "e29.pth")
-    with pytest.raises(FileExistsError):
-        convert_mcn(tmp_path / "e29.safetensors", tmp_path / "again")
     torch.save({"net": published.state_dict(), "epoch": 3}, tmp_path / "amp.pt")
     with pytest.raises(ValueError, match="state dict"):
         convert_mcn(tmp_path / "amp.pt", tmp_path / "third", allow_pickle=True)

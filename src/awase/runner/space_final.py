@@ -9,7 +9,7 @@ import numpy as np
 from awase.config import RetrievalConfig
 from awase.evaluation import Direction, Embedded, directions, ranks_of
 from awase.evaluation.directions import side
-from awase.evaluation.geometry import geometry
+from awase.evaluation.shape import shape_of
 from awase.records import Metric, RetrievalRecord, SpaceNumber
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
@@ -42,7 +42,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         for split in splits:
             embedded = embed_split(model, split, setting)
             write_embeddings(folder, name, split, embedded)
-            shapes.setdefault(name, {})[split] = geometry(embedded.embeddings, embedded.present)
+            shapes.setdefault(name, {})[split] = shape_of(embedded, cosine=uses_cosine(config))
             place = Place(name, split, trained)
             for direction in directions(model.modalities):
                 table = ranked(embedded, direction, config, setting, place)
