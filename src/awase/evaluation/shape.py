@@ -1,9 +1,9 @@
 """The shape of a joint space in numbers by name: what the record keeps of every stage."""
 
-from itertools import combinations, permutations
+from itertools import permutations
 
 from awase.evaluation.embed import Embedded
-from awase.evaluation.geometry import hubness, norms, pair_geometry, uniformity
+from awase.evaluation.geometry import norms, pair_geometry, uniformity
 
 HUBS = 10
 
@@ -22,17 +22,18 @@ def shape_of(embedded: Embedded, *, cosine: bool) -> dict[str, float]:
         if len(values) > 1:
             found[f"norm {name}"] = norms(values).mean
             found[f"uniformity {name}"] = uniformity(values)
-    for pair in combinations(sorted(embedded.embeddings), 2):
-        both = embedded.present[pair[0]] & embedded.present[pair[1]]
-        if int(both.sum()) > 1:
-            geometry = pair_geometry(*(embedded.embeddings[name][both] for name in pair), normalise=cosine)
-            title = "+".join(pair)
-            found |= {f"gap {title}": geometry.gap, f"alignment {title}": geometry.alignment}
-            found |= {f"matched {title}": geometry.matched, f"unmatched {title}": geometry.unmatched}
     for query, item in permutations(sorted(embedded.embeddings), 2):
-        queries = embedded.embeddings[query][embedded.present[query]]
-        items = embedded.embeddings[item][embedded.present[item]]
-        if len(items) > HUBS and len(queries):
-            hubs = hubness(queries, items, HUBS, normalise=cosine)
-            found |= {f"hubness {query}->{item}": hubs.skewness, f"never {query}->{item}": hubs.never}
+        both = embedded.present[query] & embedded.present[item]
+        if int(both.sum()) < 2:
+            continue
+        pair = pair_geometry(
+            embedded.embeddings[query][both], embedded.embeddings[item][both], k=HUBS, normalise=cosine
+        )
+        if query < item:
+            title = f"{query}+{item}"
+            found |= {f"gap {title}": pair.gap, f"alignment {title}": pair.alignment}
+            found |= {f"matched {title}": pair.matched, f"unmatched {title}": pair.unmatched}
+        if pair.hubness is not None:
+            title = f"{query}->{item}"
+            found |= {f"hubness {title}": pair.hubness.skewness, f"never {title}": pair.hubness.never}
     return found
