@@ -80,7 +80,7 @@ def test_help_names_every_command():
         ("methods", METHODS),
         ("encoders", ENCODERS),
         ("fusions", FUSIONS),
-        ("datasets", ("manifest", "digits", "scenes", *LAYOUTS)),
+        ("datasets", ("manifest", "digits", "scenes", "howto100m", *LAYOUTS)),
         ("decisions", ("temperatures",)),
     ],
 )

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from awase.config import DataConfig, HowTo100MConfig
 from awase.data import inferred, open_dataset
-from awase.data.features.clip_source import Wanted
 from awase.data.features import ClipDataset, import_howto100m, write_evaluation_store
+from awase.data.features.clip_source import Wanted
 from awase.types import Batch, Loader
 
 FLOOR_FRAMES = 1000
