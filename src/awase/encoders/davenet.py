@@ -143,7 +143,7 @@ def davenet(
     The input is a spectrogram, or named tensors: `values`, and `num_frames` (batch,), how many frames of each clip are
     not padding. The pooled vector is the mean over the first max(1, floor(num_frames / 2^stages)) tokens, in training
     and in evaluation. `pooling="reference"` does as the published code: in training the mean over all tokens, with
-    those of padding. (It divides by round(frames / tokens), which is 2^stages = 16 from 465 frames on.) Without
+    those of padding. (It divides by round(frames / tokens), which is 2^stages = 16 from 450 frames on.) Without
     `num_frames` every token counts.
 
     `statistics_rows`: so many clips at a time pass through the network, each group with batch statistics of its own, as
