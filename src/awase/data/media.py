@@ -92,7 +92,7 @@ def known_length_s(path: Path, container: Any, stream: Any) -> float:
 def track_of(container: Any, kind: Literal["video", "audio"]) -> Any:
     """The first track of the kind; the cover picture of a recording is not a video track.
 
-    Raises `AbsentTrackError` for a file that has a track of the other kind alone, and `MediaError` for one with neither.
+    Raises `AbsentTrackError` for a file with a track of the other kind alone, `MediaError` for one with neither.
     """
     tracks = [s for s in container.streams if s.type == kind and not s.disposition & Disposition.attached_pic]
     if tracks:
