@@ -1,8 +1,8 @@
 """P7: what a table of methods costs beside its distinct stages, and beside separate runs of its methods.
 
-    python benchmarks/method_table.py [--json] [--epochs 14] [--family-epochs 4] [--family-only]
+    python benchmarks/method_table.py [--json] [--epochs 14] [--family-epochs 2] [--only table|family]
 
-Built-in clips (`scenes`, video and audio, 150 for training) in fresh caches, one thread, about 4 minutes of a core. The
+Built-in clips (`scenes`, video and audio, 120 for training) in fresh caches, one thread, about 3 minutes of a core. The
 first entry runs every method of the classification tables into one cache: the time of the whole command after the data
 is decoded (training, scoring, probes, files) over the training of its distinct stages; `without_probes` is the same
 ratio less the time that the linear probes took. The second runs a family of methods that share their stage 1 (each
@@ -32,7 +32,7 @@ from awase.runner.provenance import processor_name
 from awase.runner.setting import open_setting
 
 MODALITIES = ("video", "audio")
-SCENES = ScenesConfig(num_train=150, num_val=50, num_test=75)
+SCENES = ScenesConfig(num_train=120, num_val=40, num_test=60)
 
 
 def experiment(epochs: int, methods: tuple[MethodConfig, ...]) -> Experiment:
@@ -125,14 +125,15 @@ def main() -> None:
     """Prints the entries, or one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--family-epochs", type=int, default=4)
-    parser.add_argument("--family-only", action="store_true")
+    parser.add_argument("--family-epochs", type=int, default=2)
+    parser.add_argument("--only", choices=("table", "family"), help="one of the two entries")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    parts = [] if arguments.family_only else [(whole_table, arguments.epochs)]
+    parts = {"table": (whole_table, arguments.epochs), "family": (shared_family, arguments.family_epochs)}
+    chosen = parts if arguments.only is None else {arguments.only: parts[arguments.only]}
     rows = []
-    for part, epochs in (*parts, (shared_family, arguments.family_epochs)):
+    for part, epochs in chosen.values():
         with tempfile.TemporaryDirectory() as folder:
             rows.append({**part(epochs, Path(folder)), "epochs": epochs})
     load = round(os.getloadavg()[0], 1)
