@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from awase.distributed import World
 from awase.encoders import build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
 from awase.methods.context import changed
+from awase.runner.memory import FeatureMemory
 from awase.runner.spec import ModelSpec, model_spec
 from awase.training.identity import Surroundings
 from awase.training.store import StageStore
@@ -35,6 +36,7 @@ class Setting:
     fold: int | None
     device: str
     world: World
+    memory: FeatureMemory = field(default_factory=FeatureMemory, repr=False, compare=False)
 
     @property
     def store(self) -> StageStore:

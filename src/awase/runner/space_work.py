@@ -14,10 +14,11 @@ from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
 from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
-from awase.runner.known import KnownFeatures, autocast
+from awase.runner.known import KnownFeatures, autocast, of_stage
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics, uses_cosine
 from awase.runner.space_state import SpaceState, contrast
+from awase.runner.work import train_loader
 from awase.training.loop import Work
 from awase.training.parts import set_modes
 from awase.types import Batch, RetrievalOutput
@@ -41,10 +42,10 @@ class SpacePass:
 
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
     """The work of one stage on one model."""
-    known = KnownFeatures(model, stage, trained, setting)
+    known = of_stage(model, stage, trained, setting)
     step = SpaceStep(model, stage, known, setting)
     return Work(
-        batches=known.train_loader(),
+        batches=train_loader(stage, known.missing("train"), setting),
         forward=step,
         rule=EpochRule(step.state),
         validate=lambda: space_metrics(model, stage, "val", setting, known),

@@ -80,7 +80,7 @@ class ClipDataset:
         """The captions of these rows; None for those that are not of an evaluation set, whose words are drawn."""
         if "text" not in self.inputs:
             return {}
-        known = {}
+        known: dict[int, str] = {}
         for name, held in self.evaluation.items():
             known |= dict(zip(self.splits[name].tolist(), held.captions, strict=True))
         return {"text": [known.get(row) for row in rows.tolist()]}
