@@ -143,9 +143,9 @@ def test_missing_queries_and_items_take_no_part():
 
 def test_a_collapsed_model_stays_at_the_last_rank():
     generator = torch.Generator().manual_seed(7)
-    queries, bank = torch.randn(37, 173, generator=generator), torch.randn(29, 173, generator=generator)
-    gallery, match = torch.randn(1, 173, generator=generator).expand(101, -1).contiguous(), torch.arange(37)
-    last = [100] * 37
+    queries, bank = torch.randn(37, 613, generator=generator), torch.randn(29, 613, generator=generator)
+    gallery, match = torch.randn(1, 613, generator=generator).expand(1031, -1).contiguous(), torch.arange(37)
+    last = [1030] * 37
     for kind in ("static", "dynamic"):
         assert exact_ranks(*query_bank_normalised(queries, gallery, bank, beta=2.0, kind=kind), match).tolist() == last
     assert exact_ranks(*transductive_inverted_softmax(queries, gallery, beta=2.0), match).tolist() == last
