@@ -68,7 +68,7 @@ class TextMaker:
         made = {name: torch.as_tensor(np.asarray(value)) for name, value in self.tokenizer(texts).items()}
         ids, mask = made["input_ids"].numpy(), made["attention_mask"].numpy().astype(bool)
         counts = mask.sum(axis=1)
-        present: np.ndarray = counts > 0
+        present = np.asarray(counts > 0)
         if len(self._empty):
             for row in np.flatnonzero(counts == len(self._empty)).tolist():
                 present[row] = bool((ids[row][mask[row]] != self._empty).any())
