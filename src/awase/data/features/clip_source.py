@@ -86,7 +86,7 @@ class TextMaker:
                 known.ids, known.offsets, clips.added[places], self.config.max_words, self.cache.pad
             )
         tensors = {"input_ids": torch.from_numpy(words), "attention_mask": torch.from_numpy(mask)}
-        return tensors, mask.any(axis=1)
+        return tensors, np.asarray(mask.any(axis=1))
 
 
 def _joined(store: FeatureStore, clips: Clips) -> list[str]:
