@@ -248,11 +248,17 @@ def test_a_clip_beyond_the_end_of_a_stream_has_no_video(tmp_path: Path):
     assert all(value == [True, True] for clip, value in found.items() if clip.startswith(video_ids(3)[2]))
 
 
-def test_padding_can_be_that_of_the_original(folders: tuple[Path, Path, Path]):
-    data = opened(folders[0], config(folders[1], padding="reference", audio_frames=1601))
+@pytest.mark.parametrize("padding", ["floor", "reference"])
+def test_short_audio_is_filled_up(folders: tuple[Path, Path, Path], padding: str):
+    """With the lowest value of the recording, or as in the original with 0 dB."""
+    data = opened(folders[0], config(folders[1], padding=padding, audio_frames=1601))
     (batch,) = data.loader("val", batch_size=9).epoch(0)
     values, frames = batch.inputs["audio"]["values"], batch.inputs["audio"]["num_frames"]
-    assert all(values[row, :, count:].abs().max() == 0 for row, count in enumerate(frames.tolist()))
+    assert (frames < 1601).any()
+    for row, clip in enumerate(batch.ids):
+        sound = np.load(next((folders[0] / "published").rglob(f"{times(clip)[0]}_spec.npz")))["arr_0"]
+        expected = 0.0 if padding == "reference" else sound.min()
+        assert (values[row, :, frames[row] :].numpy() == expected).all()
 
 
 def test_several_shards_give_what_one_gives(folders: tuple[Path, Path, Path], tmp_path: Path):

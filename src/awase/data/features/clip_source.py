@@ -68,7 +68,7 @@ class TextMaker:
         made = {name: torch.as_tensor(np.asarray(value)) for name, value in self.tokenizer(texts).items()}
         ids, mask = made["input_ids"].numpy(), made["attention_mask"].numpy().astype(bool)
         counts = mask.sum(axis=1)
-        present: np.ndarray = counts > 0
+        present = np.asarray(counts > 0)
         if len(self._empty):
             for row in np.flatnonzero(counts == len(self._empty)).tolist():
                 present[row] = bool((ids[row][mask[row]] != self._empty).any())
@@ -86,7 +86,7 @@ class TextMaker:
                 known.ids, known.offsets, clips.added[places], self.config.max_words, self.cache.pad
             )
         tensors = {"input_ids": torch.from_numpy(words), "attention_mask": torch.from_numpy(mask)}
-        return tensors, mask.any(axis=1)
+        return tensors, np.asarray(mask.any(axis=1))
 
 
 def _joined(store: FeatureStore, clips: Clips) -> list[str]:

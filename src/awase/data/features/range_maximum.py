@@ -87,7 +87,8 @@ def _ordered(bits: np.ndarray) -> np.ndarray:
 def _short(length: int, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Every row; shorter ranges name their last row again."""
     steps = np.arange((stops - starts).max())
-    return np.minimum(starts[:, None] + steps, stops[:, None] - 1)
+    rows: np.ndarray = np.minimum(starts[:, None] + steps, stops[:, None] - 1)
+    return rows
 
 
 def _middle(length: int, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
