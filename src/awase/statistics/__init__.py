@@ -18,6 +18,7 @@ from awase.statistics.predictions import (
     write_predictions,
 )
 from awase.statistics.scores import correct, item_scores, label_counts
+from awase.statistics.shapley import shapley_weights, subsets
 
 __all__ = [
     "PREDICTIONS_NAME",
@@ -37,5 +38,7 @@ __all__ = [
     "paired_difference",
     "read_predictions",
     "score_seeds",
+    "shapley_weights",
+    "subsets",
     "write_predictions",
 ]
