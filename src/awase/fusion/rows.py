@@ -13,11 +13,18 @@ Rows = Int[Tensor, " rows"] | None
 """Numbers of samples; None: all of them."""
 
 
+def presence_of(batch: Batch, name: str) -> Bool[Tensor, " batch"] | None:
+    """Which samples have the modality: none where the batch does not know it; None: all of them."""
+    if name in batch.complete:
+        return None
+    nowhere = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
+    return batch.present.get(name, nowhere)
+
+
 def rows_with(batch: Batch, name: str) -> Rows:
-    """The samples that have the modality: none where the batch does not know it."""
-    if name not in batch.inputs:
-        return torch.zeros(0, dtype=torch.long, device=batch.index.device)
-    return None if name in batch.complete else batch.present[name].nonzero().squeeze(1)
+    """The samples that have the modality."""
+    present = presence_of(batch, name)
+    return None if present is None else present.nonzero().squeeze(1)
 
 
 def take(values: Tensor, rows: Rows) -> Tensor:
