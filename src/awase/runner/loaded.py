@@ -15,13 +15,9 @@ from awase.data import Dataset
 from awase.data.labels import LabelTask
 from awase.data.unlabelled import SPLIT, open_unlabelled
 from awase.evaluation import collect, to_predictions
-from awase.files import write_text
 from awase.models import Classifier
-from awase.runner.card import model_card
 from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import (
-    MODEL_NAME,
-    WEIGHTS_NAME,
     OwnEncoders,
     find_folder,
     model_file,
@@ -30,7 +26,6 @@ from awase.runner.saved import (
 from awase.runner.setting import build_tokenizers, resolve_device
 from awase.runner.spec import SavedModel
 from awase.statistics import Predictions
-from awase.training.checkpoint import write_tensors
 
 BATCH_SIZE = 32
 log = logging.getLogger(__name__)

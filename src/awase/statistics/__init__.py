@@ -31,14 +31,15 @@ from awase.statistics.retrieval import RetrievalMetrics, hits, retrieval_metrics
 from awase.statistics.retrieval_comparison import RecallScores, compare_recall, recall_scores
 from awase.statistics.retrieval_protocol import RetrievalProtocol, one_protocol
 from awase.statistics.scores import correct, item_scores, label_counts
+from awase.statistics.shapley import shapley_weights, subsets
 
 __all__ = [
-    "PREDICTIONS_NAME",
-    "RANKS_NAME",
     "ContinualMetrics",
     "Difference",
     "Interval",
+    "PREDICTIONS_NAME",
     "Predictions",
+    "RANKS_NAME",
     "RankTable",
     "Ratio",
     "RecallScores",
@@ -68,6 +69,8 @@ __all__ = [
     "recall_scores",
     "retrieval_metrics",
     "score_seeds",
+    "shapley_weights",
+    "subsets",
     "task_intervals",
     "write_predictions",
     "write_ranks",
