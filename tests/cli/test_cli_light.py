@@ -31,6 +31,8 @@ def imported_by(code: str) -> list[str]:
         [],
         ["run", "--help"],
         ["diagnose", "--help"],
+        ["embed", "--help"],
+        ["search", "--help"],
         ["data", "--help"],
         ["data", "check", "--help"],
         ["data", "prepare", "--help"],
@@ -54,7 +56,20 @@ def test_the_package_imports_nothing_heavy():
 def test_help_names_every_command():
     result = call("--help")
     assert (result.code, result.err) == (0, "")
-    for name in ("run", "report", "evaluate", "predict", "compare", "diagnose", "list", "doctor", "data", "cache"):
+    for name in (
+        "run",
+        "report",
+        "evaluate",
+        "predict",
+        "embed",
+        "search",
+        "compare",
+        "diagnose",
+        "list",
+        "doctor",
+        "data",
+        "cache",
+    ):
         assert f"\n  {name} " in result.out
     assert call().out == result.out
     assert "--dry-run" in call("run", "--help").out

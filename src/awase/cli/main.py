@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, data, diagnose, doctor, evaluate, listing, predict, report, run
+from awase.cli import caches, compare, data, diagnose, doctor, embed, evaluate, listing, predict, report, run, search
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -24,6 +24,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report.report,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "embed": embed.embed,
+    "search": search.search,
     "compare": compare.compare,
     "diagnose": diagnose.diagnose,
     "list": listing.listing,
