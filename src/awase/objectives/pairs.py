@@ -9,6 +9,7 @@ from awase.distributed import ALONE, World
 from awase.objectives.contrastive import PairLoss
 from awase.objectives.presence import all_of
 
+
 def pair_losses(
     embeddings: Mapping[str, Float[Tensor, "batch dim"]],
     present: Mapping[str, Bool[Tensor, " batch"] | None],

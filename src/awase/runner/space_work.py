@@ -16,7 +16,7 @@ from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losse
 from awase.runner.known import KnownFeatures, autocast
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics
-from awase.runner.space_state import SpaceState, contrast
+from awase.runner.space_state import SpaceState
 from awase.training.loop import Work
 from awase.training.parts import set_modes
 from awase.types import Batch, RetrievalOutput
@@ -84,8 +84,7 @@ class SpaceStep:
         return SpacePass(batch, output, terms)
 
     def _pairs(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
-        config, world = self.config, self.setting.world
-        loss = contrast(config, self.state.temperature)
+        config, world, loss = self.config, self.setting.world, self.state.contrast()
         return pair_losses(
             output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world
         )
