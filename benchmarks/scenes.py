@@ -37,7 +37,7 @@ def retrieval() -> Experiment:
     """
     data = inferred(DataConfig(dataset="scenes", task="retrieval", scenes=ScenesConfig(num_train=600)))
     epochs = 24
-    methods = controlled(tuple(data.inputs), {**SMALL, "clustering": None}, epochs)
+    methods = controlled(tuple(data.inputs), SMALL, epochs)
     return joint_spaces("scenes_retrieval", data).model_copy(
         update={
             "methods": methods,
