@@ -34,12 +34,12 @@ from awase.statistics.scores import correct, item_scores, label_counts
 from awase.statistics.shapley import shapley_weights, subsets
 
 __all__ = [
+    "PREDICTIONS_NAME",
+    "RANKS_NAME",
     "ContinualMetrics",
     "Difference",
     "Interval",
-    "PREDICTIONS_NAME",
     "Predictions",
-    "RANKS_NAME",
     "RankTable",
     "Ratio",
     "RecallScores",
