@@ -34,7 +34,7 @@ def passes(runtime, experiment, monkeypatch, settings=SETTINGS):
     *first, last = build_method("mmlora", setting.method_context(), settings)
     runner.run(first)
     seen = {"audio": 0, "video": 0}
-    build = nodes.build_classifier
+    build = nodes.build_model
 
     def counted(stage, spec, derived):
         model = build(stage, spec, derived)
@@ -44,7 +44,7 @@ def passes(runtime, experiment, monkeypatch, settings=SETTINGS):
             )
         return model
 
-    monkeypatch.setattr(nodes, "build_classifier", counted)
+    monkeypatch.setattr(nodes, "build_model", counted)
     return runner.run([last]), seen
 
 

@@ -32,7 +32,7 @@ def resolve_experiments(
     if name not in SUITES:
         if root is not None or published_splits:
             option = "--published-splits" if root is None else "--root"
-            names = ", ".join((*SUITES, *ROOTED) if published_splits is False else SUITES)
+            names = ", ".join(SUITES if published_splits else (*SUITES, *ROOTED))
             raise ValueError(f"{option} is for {names}; {name!r} names its data itself.")
         if "::" in name:
             return tuple(apply_overrides(one, assignments) for one in experiments_of(name))
