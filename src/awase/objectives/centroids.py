@@ -1,6 +1,8 @@
 """Embeddings drawn to the centroid of their sample's cluster, away from the other centroids."""
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import torch
@@ -16,7 +18,7 @@ def fused_mean(
     embeddings: Mapping[str, Float[Tensor, "batch dim"]], present: Mapping[str, Bool[Tensor, " batch"] | None]
 ) -> Float[Tensor, "batch dim"]:
     """The mean of the modalities that a sample has, in float32 at least; zeros for a sample without any."""
-    total = torch.stack([without_absent(rows, present[name]) for name, rows in embeddings.items()]).sum(dim=0)
+    total = reduce(add, [without_absent(rows, present[name]) for name, rows in embeddings.items()])
     return total / _num_present(embeddings, present, total).clamp_min(1)[:, None]
 
 
@@ -49,7 +51,7 @@ def centroid_contrast(
             here = present[name]
             term = _cross_entropy(without_absent(embedding, here), centroids, labels, margin)
             terms.append(term if here is None else term * here)
-        total = torch.stack(terms).sum(dim=0)
+        total = reduce(add, terms)
         counts = _num_present(embeddings, present, total)
         losses = total / counts.clamp_min(1)
     return over_present(losses, (labels >= 0) & (counts > 0), world)
