@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from feature_reading import generate
 from numpy.typing import NDArray
 
@@ -79,8 +78,3 @@ def open_joint(root: Path, videos: int, clips_per_video: int, dim: int) -> tuple
     clustering = clustering.model_copy(update={"push_rows": max(1, clips_per_video // 2)})
     retrieval = stage.retrieval.model_copy(update={"space": space, "clustering": clustering})
     return setting, stage.model_copy(update={"retrieval": retrieval})
-
-
-def one_thread(threads: int) -> None:
-    """So many threads for what torch computes."""
-    torch.set_num_threads(threads)

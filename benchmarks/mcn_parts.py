@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -205,9 +206,8 @@ def memory_of(model: Retrieval) -> Any:
 
 def peak_gib() -> float:
     """The largest resident memory of this process so far (VmHWM)."""
-    with open("/proc/self/status", encoding="utf-8") as status:
-        found = next(line for line in status if line.startswith("VmHWM:"))
-    return int(found.split()[1]) / 2**20
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20
 
 
 def shown(parts: Mapping[str, float]) -> str:
