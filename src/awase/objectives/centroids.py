@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from awase.distributed import ALONE, World
 from awase.objectives.presence import everyone, over_present, without_absent
+from awase.products import product
 
 
 def fused_mean(
@@ -72,7 +73,7 @@ def _cross_entropy(
     margin: float,
 ) -> Float[Tensor, " batch"]:
     """With some label for the rows that have none."""
-    logits = (rows @ centroids.detach().to(rows).T).to(rows.dtype)
+    logits = product(rows, centroids.detach().to(rows)).to(rows.dtype)
     places = labels.clamp_min(0)[:, None]
     with torch.no_grad():  # a constant: the gradient stays what it was
         logits.scatter_add_(1, places, logits.new_full(places.shape, -margin))
