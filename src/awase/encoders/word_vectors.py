@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from awase.encoders.blocks import BlockEncoder
 from awase.encoders.request import Request
 from awase.encoders.word_vocabulary import PAD, WordVocabulary, open_vocabulary
+from awase.products import Linear
 from awase.types import Encoded
 
 PADDINGS = ("included", "masked")
@@ -25,7 +26,7 @@ class SentenceMaxPool(nn.Module):
 
     def __init__(self, in_dim: int, dim: int, padding: str) -> None:
         super().__init__()
-        self.fc = nn.Linear(in_dim, dim)
+        self.fc = Linear(in_dim, dim)
         self.padding = padding
 
     def forward(self, ids: Int[Tensor, "batch words"], table: Float[Tensor, "rows in_dim"]) -> Tensor:

@@ -97,13 +97,15 @@ class SpaceStep:
             return {}
         embeddings = {name: self._placed(output.embeddings[name]) for name in self.clustered}
         some = any_of([present[name] for name in self.clustered])
-        fused = fused_mean(embeddings, present)
+        fused = fused_mean({name: rows.detach() for name, rows in embeddings.items()}, present)
         push = None
         if clustering.push_rows is not None:
             push = torch.arange(len(fused), device=fused.device) % clustering.push_every < clustering.push_rows
         world = self.setting.world
         labels = memory.step(fused, present=some, push=push, world=world)
-        drawn = {name: rows / self.scale for name, rows in embeddings.items()}
+        drawn = embeddings
+        if uses_cosine(self.config):
+            drawn = {name: rows / self.state.temperature for name, rows in embeddings.items()}
         losses = centroid_contrast(
             drawn, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
         )
@@ -112,11 +114,6 @@ class SpaceStep:
     def _placed(self, embedding: Tensor) -> Tensor:
         """An embedding as scores see it: of unit length where they are cosines."""
         return F.normalize(embedding, dim=1) if uses_cosine(self.config) else embedding
-
-    @property
-    def scale(self) -> Tensor | float:
-        """What the products with the centroids are divided by: the temperature of cosines, 1 of raw products."""
-        return self.state.temperature if uses_cosine(self.config) else 1.0
 
     def _rebuilt(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         settings = self.config.reconstruction
