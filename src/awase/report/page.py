@@ -38,6 +38,8 @@ td small{display:block;font-size:.78rem}
 thead .number{white-space:normal}
 .legend{font-size:.84rem;max-width:none}
 tr.marked{background:#fdf4ee}
+.grouped{font-size:.82rem}.grouped th,.grouped td{padding:.4rem .45rem}.grouped .opens,.grouped .group{border-left:1px solid
+var(--line)}.grouped thead .group{text-align:center;border-bottom:1px solid var(--line)}
 .sure{font-weight:650}
 figure{margin:1rem 0}figure .scroll{margin:0}
 figcaption strong{color:var(--ink)}figcaption{font-size:.86rem;margin-top:.3rem;max-width:80ch}
