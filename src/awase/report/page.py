@@ -40,7 +40,7 @@ td small{display:block;font-size:.78rem}
 thead .number{white-space:normal}
 .legend{font-size:.84rem;max-width:none}
 tr.marked{background:#fdf4ee}
-.grouped{font-size:.82rem}.grouped th,.grouped td{padding:.4rem .45rem}.grouped tbody th{white-space:normal}
+.grouped{font-size:.8rem}.grouped th,.grouped td{padding:.38rem .26rem}.grouped tbody th{white-space:normal}
 .grouped .opens,.grouped .group{border-left:1px solid var(--line)}
 .grouped thead .group{text-align:center;border-bottom:1px solid var(--line)}
 .sure{font-weight:650}

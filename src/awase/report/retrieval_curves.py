@@ -5,7 +5,6 @@ from collections import defaultdict
 from matplotlib.figure import Figure
 
 from awase.report import numbers
-from awase.report.diagnosis_figures import COLORS
 from awase.report.groups import Group
 from awase.report.html import Html, join, tag
 from awase.report.retrieval_lines import SpaceLines
@@ -17,6 +16,8 @@ _KEY = (
     "Validation, a thick line per directed pair for the mean over runs, thin lines for single runs. A vertical line is "
     "the boundary of two stages: what is measured right of it began from the epoch that was kept left of it."
 )
+
+COLORS = ("#1f5a92", "#b3541e", "#2e7d5b", "#8e5bb5", "#c79a1b", "#d1477a", "#5c6b7a", "#3aa0a8")
 
 Points = dict[str, dict[int, list[float]]]
 

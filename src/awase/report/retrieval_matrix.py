@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from awase.report import numbers
-from awase.report.html import Html, fold_out, join, table, tag
+from awase.report.html import Html, fold_out, grouped_table, join, table, tag
 from awase.report.retrieval_lines import SpaceLines
 from awase.report.retrieval_stages import Staged, staged_methods
-from awase.statistics import Interval
+from awase.statistics import Interval, gallery_of, query_of
 
 _ABOUT = (
     "R[i, j] is the score of direction j after stage i, and N the last stage. Learned: after the first stage that "
@@ -33,20 +33,25 @@ def _of_split(found: SpaceLines, split: str) -> Html:
 
 
 def _matrix(found: SpaceLines, split: str, staged: Sequence[Staged]) -> Html:
-    metric, tasks = f"R@{found.k}", list(dict.fromkeys(name for one in staged for name in one.tasks))
+    metric = f"R@{found.k}"
+    every = {name for one in staged for name in one.tasks}
+    asking = list(dict.fromkeys(query_of(name) for name in found.directions))
+    tasks = [name for query in asking for name in found.directions if query_of(name) == query and name in every]
+    groups = [
+        (f"{query}->", ["+".join(gallery_of(name)) for name in tasks if query_of(name) == query]) for query in asking
+    ]
     rows: list[list[object]] = []
-    marked = []
     with_joint = next((one for one in staged if one.joint is not None), None)
     if with_joint is not None and with_joint.joint is not None:
         known = dict(zip(with_joint.tasks, with_joint.joint, strict=True))
-        marked.append(len(rows))
-        rows.append([found.reference, "R*", *(numbers.stat(known.get(name), metric) for name in tasks)])
+        rows.append([f"{found.reference} (R*)", *(numbers.stat(known.get(name), metric) for name in tasks)])
     for one in staged:
         for place, stage in enumerate(one.stages):
-            name = one.group.method if place == 0 else ""
-            rows.append([name, stage, *(_score(one, place, task, metric) for task in tasks)])
+            scores = (_score(one, place, task, metric) for task in tasks)
+            rows.append([f"{one.group.method}, after {stage}", *scores])
     caption = f"{metric}, % on {split} after every stage; bold where this or an earlier stage trains the direction"
-    return table(["method", "after stage", *tasks], rows, caption=caption, marked=marked)
+    shown = [(name, titles) for name, titles in groups if titles]
+    return grouped_table("stage", shown, rows, caption=caption, marked=[0] if with_joint is not None else [])
 
 
 def _score(one: Staged, place: int, task: str, metric: str) -> object:
@@ -64,9 +69,14 @@ def _means(found: SpaceLines, staged: Sequence[Staged]) -> Html:
     for one in staged:
         means = one.metrics
         values = [means.average, means.learned]
-        changes = [means.backward, means.forgetting, means.intransigence]
         rows.append(
-            [one.group.method, *(numbers.value(v, metric) for v in values), *(_change(v, metric) for v in changes)]
+            [
+                one.group.method,
+                *(numbers.value(value, metric) for value in values),
+                _change(means.backward, metric),
+                numbers.value(means.forgetting, metric),
+                _change(means.intransigence, metric),
+            ]
         )
     titles = ["method", "last score (AA)", "learned (LA)", "BWT", "forgetting F", "intransigence I"]
     return table(titles, rows, caption=f"Means over the directions to which a measure applies, {metric} in points")
@@ -79,7 +89,7 @@ def _identity(staged: Sequence[Staged]) -> Html:
     return tag(
         "p",
         "R* − R[N] = I + F in every direction that a stage trains: the largest deviation here is "
-        f"{100 * max(deviations):.1g} points.",
+        f"{round(100 * max(deviations), 9):g} points.",
         css="quiet legend",
     )
 

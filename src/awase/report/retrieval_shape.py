@@ -59,5 +59,6 @@ def _value(found: list[dict[str, float]], name: str) -> str:
     stat = stat_of(dict(enumerate(one[name] for one in found if name in one)))
     if stat is None:
         return numbers.NONE
-    text = f"{100 * stat.mean:.0f}" if name.startswith("never") else f"{stat.mean:.2f}"
-    return text.replace("-", "−")
+    if name.startswith("never"):
+        return f"{100 * stat.mean:.0f}"
+    return ("−" if round(stat.mean, 2) < 0 else "") + f"{abs(stat.mean):.2f}"
