@@ -140,7 +140,7 @@ def _cell(
         ks = tuple(k for k in KS if f"R@{k}" in known)
         intervals = _intervals(own, ks)
         other = ranks[against.method].of(last_stage(against), split, direction)
-        if other is not None and group.method != against.method:
+        if ks and other is not None and group.method != against.method:
             differences = _differences(group.method, own, other, ks, notes)
     return Cell(known, intervals, differences, {n: value for n, value in published.items() if value is not None})
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,46 +135,60 @@ def protocol_of(run: Run, split: str, direction: str) -> RetrievalProtocol | Non
     return None
 
 
+Column = tuple[str, str]
+Protocols = dict[Column, RetrievalProtocol]
+
+
 def by_protocol(table: Table) -> tuple[Table, ...]:
     """The table, or one for each protocol under which its main directions were measured, with what differs in words.
 
-    The folds of a data set have galleries of their own sizes, so sizes are compared where there is one split.
+    A run that lacks a direction stands with any. The folds of a data set have galleries of their own sizes, so sizes
+    are compared where there is one split.
     """
     columns = [(split, direction) for split in splits_of(table) for direction in main_of(table)]
-    variants: dict[tuple[RetrievalProtocol | None, ...], dict[str, list[Run]]] = {}
+    variants: list[tuple[Protocols, dict[str, list[Run]]]] = []
     for group in table.groups:
         for run in group.runs:
-            signature = tuple(_comparable(run, split, direction) for split, direction in columns)
-            variants.setdefault(signature, {}).setdefault(group.method, []).append(run)
+            own = _protocols(run, columns)
+            fits = next((one for one in variants if _agree(one[0], own)), None)
+            if fits is None:
+                fits = ({}, {})
+                variants.append(fits)
+            fits[0].update(own)
+            fits[1].setdefault(group.method, []).append(run)
     if len(variants) == 1:
         return (table,)
-    signatures = list(variants)
+    every = [known for known, _ in variants]
     return tuple(
         Table(
             table.experiment,
-            f"{table.dataset} ({_words(signature, signatures)})",
+            f"{table.dataset} ({_words(known, every)})",
             tuple(Group(method, tuple(runs)) for method, runs in members.items()),
         )
-        for signature, members in variants.items()
+        for known, members in variants
     )
 
 
-def _comparable(run: Run, split: str, direction: str) -> RetrievalProtocol | None:
-    protocol = protocol_of(run, split, direction)
-    if protocol is None or run.record.fold is None:
-        return protocol
-    return replace(protocol, **dict.fromkeys(_SIZES, 0))
+def _agree(known: Protocols, own: Protocols) -> bool:
+    """Whether two runs may share columns: equal protocols of the directions that both have."""
+    return all(known.get(column, protocol) == protocol for column, protocol in own.items())
 
 
-def _words(own: tuple[RetrievalProtocol | None, ...], every: list[tuple[RetrievalProtocol | None, ...]]) -> str:
+def _protocols(run: Run, columns: list[Column]) -> Protocols:
+    found = {}
+    for split, direction in columns:
+        protocol = protocol_of(run, split, direction)
+        if protocol is not None:
+            of_fold = run.record.fold is not None
+            found[split, direction] = replace(protocol, **dict.fromkeys(_SIZES, 0)) if of_fold else protocol
+    return found
+
+
+def _words(own: Protocols, every: list[Protocols]) -> str:
     """The fields in which the protocols differ, with the values of this one."""
     found: dict[str, None] = {}
-    for place, protocol in enumerate(own):
-        others = [signature[place] for signature in every]
-        if protocol is None:
-            found["a direction is missing"] = None
-            continue
-        for field in (f.name for f in fields(protocol)):
-            if len({getattr(one, field) for one in others if one is not None}) > 1:
-                found[f"{field.replace('_', ' ')} {getattr(protocol, field)}"] = None
-    return ", ".join(found) or "another protocol"
+    for column, protocol in own.items():
+        others = [known[column] for known in every if column in known]
+        for name in dict.fromkeys(name for other in others for name in protocol.differences(other)):
+            found[f"{name.replace('_', ' ')} {getattr(protocol, name)}"] = None
+    return ", ".join(found)

@@ -36,15 +36,15 @@ def _of_run(found: SpaceLines, method: str, run: Run) -> list[Html]:
 def _table(part: WorstQueries) -> Html:
     rows: list[list[object]] = [
         [
-            _named(query.id, query.text),
             f"{query.rank + 1}",
+            _named(query.id, query.text),
             f"{query.own_score:.3f}".replace("-", "−"),
             *(_item(item) for item in query.found),
         ]
         for query in part.queries
     ]
     most = max(len(row) for row in rows)
-    titles = ["query", f"rank of {part.gallery}", "score of its item", *(f"found {k + 1}" for k in range(most - 3))]
+    titles = [f"rank of {part.gallery}", "query", "score of its item", *(f"found {k + 1}" for k in range(most - 3))]
     lost = f"; {part.lost} queries whose item is missing have no rank" if part.lost else ""
     return table(titles, rows, caption=f"{part.direction} on {part.split}, after stage {part.stage}{lost}")
 
