@@ -26,8 +26,9 @@ def test_words_of_texts(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_is_none(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "e1.pth")
-    out = tmp_path / "out"
-    assert_refused(call("convert", "mcn", tmp_path / "e1.pth", "--out", out), "--allow-pickle", code=2)
-    assert_refused(call("convert", "mcn", tmp_path / "e1.pth", "--out", out, "--allow-pickle"), "no MCN checkpoint")
-    assert_refused(call("convert", "mcn", tmp_path / "e2.pth", "--out", out), "No weights at")
+    out, words = tmp_path / "out", ("--words", tmp_path / "words")
+    assert_refused(call("convert", "mcn", tmp_path / "e1.pth", "--out", out, *words), "--allow-pickle", code=2)
+    given = ("convert", "mcn", tmp_path / "e1.pth", "--out", out, *words, "--allow-pickle")
+    assert_refused(call(*given), "no MCN checkpoint")
+    assert_refused(call("convert", "mcn", tmp_path / "e2.pth", "--out", out, *words), "No weights at")
     assert not out.exists()

@@ -6,7 +6,22 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, convert, data, diagnose, doctor, evaluate, extract, listing, predict, report, run
+from awase.cli import (
+    caches,
+    compare,
+    convert,
+    data,
+    diagnose,
+    doctor,
+    embed,
+    evaluate,
+    extract,
+    listing,
+    predict,
+    report,
+    run,
+    search,
+)
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -24,6 +39,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report.report,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "embed": embed.embed,
+    "search": search.search,
     "compare": compare.compare,
     "diagnose": diagnose.diagnose,
     "extract": extract.extract,

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from awase.config.base import Frozen
 
 Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin"]
+TEMPERATURES = {"info_nce": 0.07, "normalised_softmax": 0.05, "sigmoid": 0.1}
+"""The losses that have a temperature, and what it is unless another is set."""
 Begin = Literal["queue", "centroids", "temperature", "batch_statistics"]
 
 
@@ -63,10 +65,13 @@ class RetrievalConfig(Frozen):
 
     space: SpaceConfig = SpaceConfig()
     loss: Loss = "mms"
-    margin: float = Field(0.001, ge=0)
-    """Taken from the score of the right pair (`mms`, `max_margin`)."""
-    temperature: float = Field(0.07, gt=0)
-    """Of `info_nce` and `normalised_softmax`; where it is learned, at the start."""
+    margin: float | None = Field(None, ge=0)
+    """Of `mms` and `max_margin`; None: the loss's own, 0.001 and 0.1."""
+    temperature: float | None = Field(None, gt=0)
+    """What cosines are divided by; where it is learned, at the start. None: the loss's own, 0.07 for `info_nce`, 0.05
+    for `normalised_softmax`, 0.1 for `sigmoid`."""
+    bias: float = -10.0
+    """Added to the scores of `sigmoid`; learned together with its temperature."""
     learn_temperature: bool = False
     pairs: dict[str, Annotated[float, Field(ge=0)]] = {}
     """`audio+text` -> weight of its loss; empty: every pair of the stage's modalities with weight 1."""
@@ -84,9 +89,19 @@ class RetrievalConfig(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> "RetrievalConfig":
-        if self.learn_temperature and self.loss not in ("info_nce", "normalised_softmax"):
+        has = self.loss in TEMPERATURES
+        if self.learn_temperature and not has:
             raise ValueError(f"The loss {self.loss!r} has no temperature to learn; set learn_temperature=false.")
+        if self.temperature is not None and not has:
+            raise ValueError(f"The loss {self.loss!r} has no temperature; leave it out, or use info_nce.")
+        if self.margin is not None and self.loss not in ("mms", "max_margin"):
+            raise ValueError(f"The loss {self.loss!r} has no margin; leave it out, or use mms or max_margin.")
         return self
+
+    @property
+    def first_temperature(self) -> float:
+        """The temperature, or where it is learned its value at the start; 1 for a loss without one."""
+        return TEMPERATURES.get(self.loss, 1.0) if self.temperature is None else self.temperature
 
 
 class Curriculum(Frozen):

@@ -160,7 +160,7 @@ def _check(problem: str, names: set[str]) -> None:
 
 
 def read_mcn(file: Path, allow_pickle: bool = False) -> McnWeights:
-    """The weights of a published checkpoint (`e{N}.pth`, or the same as safetensors), as `convert_mcn_state` gives them.
+    """The weights of a checkpoint (`e{N}.pth`, or the same as safetensors), as `convert_mcn_state` gives them.
 
     Raises `ValueError` for a pickle without `allow_pickle` and for what is no MCN state dict.
     """

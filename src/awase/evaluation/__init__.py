@@ -42,6 +42,8 @@ from awase.evaluation.transductive import (
 )
 
 __all__ = [
+    "QUERY_BANK",
+    "TRANSDUCTIVE",
     "Direction",
     "Embedded",
     "FusedMode",
@@ -51,8 +53,6 @@ __all__ = [
     "Norms",
     "Outputs",
     "PairGeometry",
-    "QUERY_BANK",
-    "TRANSDUCTIVE",
     "Task",
     "accuracy",
     "alignment",

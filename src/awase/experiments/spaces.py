@@ -11,15 +11,15 @@ from awase.methods.mcn import all_pairs
 
 SMALL: dict[str, JsonValue] = {
     "space": {"dim": 256, "reconstruction": 128},
-    "clustering": {"num_clusters": 32, "queue_rows": 1024},
+    "clustering": None,
     "loss": "info_nce",
     "temperature": 0.1,
     "reconstruction": {"weight": 1.0},
 }
 """A space for small encoders and hundreds of pairs: cosines, since raw dot products of untrained encoders are far from
-the scale at which the margin of `mms` was chosen."""
+the scale at which the margin of `mms` was chosen; without clusters, which hold such encoders where they begin."""
 
-TRAINING = TrainConfig(epochs=20, batch_size=64, learning_rate=1e-3, warmup_epochs=1)
+TRAINING = TrainConfig(epochs=40, batch_size=32, learning_rate=2e-3, warmup_epochs=1)
 
 
 def joint_spaces(name: str, data: DataConfig, encoders: dict[str, EncoderConfig] | None = None) -> Experiment:

@@ -79,7 +79,14 @@ def _divided(staged: Curriculum, training: TrainConfig) -> tuple[TrainConfig, Tr
     if staged.schedule == "restart":
         spans = ((0.0, 1.0), (0.0, 1.0))
     else:
-        spans = ((0.0, epochs / training.epochs), (epochs / training.epochs, 1.0))
+        warmup = training.warmup_epochs
+        if warmup >= epochs:
+            raise ValueError(
+                f"Warm-up of {warmup:g} epochs does not end in the first stage, which has {epochs}; shorten it, or let "
+                "the schedule restart."
+            )
+        passed = (epochs - warmup) / (training.epochs - warmup)  # of the schedule, which begins after warm-up
+        spans = ((0.0, passed), (passed, 1.0))
     first, second = (
         {"epochs": count, "schedule_from": begin, "schedule_to": end}
         for count, (begin, end) in zip((epochs, training.epochs - epochs), spans, strict=True)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from awase.fusion.rows import encode_rows
+from awase.fusion.rows import encode_rows, presence_of
 from awase.types import Batch, Encoded
 
 
@@ -27,12 +27,10 @@ def encode_batch(
             dim = cast(int, encoder.dim)
             encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
             continue
-        rows = None if name in batch.complete else batch.present[name]
-        encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
+        encoded[name] = encode_rows(encoder, batch.inputs[name], presence_of(batch, name))
     return encoded
 
 
 def presence(batch: Batch, modalities: tuple[str, ...]) -> dict[str, Bool[Tensor, " batch"] | None]:
     """Per modality which samples have it; None: all of them."""
-    none = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
-    return {name: None if name in batch.complete else batch.present.get(name, none) for name in modalities}
+    return {name: presence_of(batch, name) for name in modalities}

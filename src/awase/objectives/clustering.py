@@ -89,8 +89,12 @@ class ClusterMemory(nn.Module):
         self.last_fit = None
 
     def forget(self, *, queue: bool = False, centroids: bool = False) -> None:
-        """Empties the queue, or leaves the centroids to be fitted anew from k-means++, or both."""
+        """Empties the queue, or leaves the centroids to be fitted anew from k-means++, or both.
+
+        Epochs are counted anew in any case: a training begins.
+        """
         state = self.state
+        state["epoch"] = 0
         if queue:
             state["write"] = state["filled"] = 0
         if centroids:

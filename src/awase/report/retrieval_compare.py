@@ -28,8 +28,8 @@ def compare_spaces(
     as `compare_recalls`.
     """
     ranks = GroupRanks(a), GroupRanks(b)
-    for group, found in zip((a, b), ranks, strict=True):
-        if not found.complete:
+    for group, known in zip((a, b), ranks, strict=True):
+        if not known.complete:
             raise FileNotFoundError(f"A run below {group.method} has no ranks.parquet; run it again.")
     shared = _directions(a, split)
     shared = [name for name in shared if name in _directions(b, split)]

@@ -3,6 +3,7 @@
 from collections import defaultdict
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from awase.report import numbers
 from awase.report.groups import Group
@@ -81,7 +82,7 @@ def curves_of_space(group: Group, pairs: list[str], metric: str) -> str:
             axes.text(begin, 1.01, name, transform=axes.get_xaxis_transform(), fontsize=8, va="bottom")
         axes.set_xlabel("epoch, over all stages")
         axes.set_ylabel(f"val {numbers.header(metric)}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
         axes.legend(frameon=False, fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     last = "; ".join(

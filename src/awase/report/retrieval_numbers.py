@@ -14,7 +14,6 @@ from awase.statistics import RetrievalProtocol, gallery_of, is_pair, main_direct
 
 KS = (1, 5, 10)
 METRICS = (*(f"R@{k}" for k in KS), "MedR")
-_SIZES = ("num_queries", "gallery_size", "missing_queries", "missing_items")
 
 
 def retrieval_of(record: Record) -> RetrievalRecord:
@@ -180,8 +179,12 @@ def _protocols(run: Run, columns: list[Column]) -> Protocols:
         protocol = protocol_of(run, split, direction)
         if protocol is not None:
             of_fold = run.record.fold is not None
-            found[split, direction] = replace(protocol, **dict.fromkeys(_SIZES, 0)) if of_fold else protocol
+            found[split, direction] = _without_sizes(protocol) if of_fold else protocol
     return found
+
+
+def _without_sizes(protocol: RetrievalProtocol) -> RetrievalProtocol:
+    return replace(protocol, num_queries=0, gallery_size=0, missing_queries=0, missing_items=0)
 
 
 def _words(own: Protocols, every: list[Protocols]) -> str:

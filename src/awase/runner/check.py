@@ -35,6 +35,7 @@ def check_request(setting: Setting) -> None:
         shape = stage.model_dump_json(include=fields)
         if shape not in seen:
             _check_stage(stage, setting)
+            _check_space_metric(stage, setting.experiment.selection)
         seen.add(shape)
 
 
@@ -60,6 +61,16 @@ def _check_task(stage: StageConfig, task: str) -> None:
     if stage.retrieval is not None and task != "retrieval":
         raise ValueError(
             f"Stage {stage.name!r} learns a joint space, and the data's task is {task}; say --set data.task=retrieval."
+        )
+
+
+def _check_space_metric(stage: StageConfig, selection: SelectionConfig) -> None:
+    """Every stage chooses its epoch by the same metric, so a stage on fewer modalities must have it too."""
+    known = space_metric_names(stage.modalities)
+    if stage.retrieval is not None and selection.metric not in known:
+        raise ValueError(
+            f"Selection asks for the metric {selection.metric!r}, which stage {stage.name!r} on "
+            f"{', '.join(stage.modalities)} does not have; valid names: {', '.join(known)}."
         )
 
 

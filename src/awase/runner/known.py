@@ -8,8 +8,8 @@ from torch import Tensor
 from awase.adapters import Bank
 from awase.config import StageConfig
 from awase.data import BatchLoader
-from awase.fusion.rows import encode_rows
 from awase.data.features import ClipDataset
+from awase.fusion.rows import encode_rows, presence_of
 from awase.models import Classifier, Retrieval
 from awase.runner.setting import Setting
 from awase.training.digest import json_digest, tensors_digest
@@ -74,9 +74,8 @@ class KnownFeatures:
         encoder, parts = self.model.encoders[name].eval(), []
         for batch in loader.epoch(0):
             seen = batch.to(self.setting.device)
-            rows = None if name in seen.complete else seen.present[name]
             with autocast(self.setting):
-                parts.append(encode_rows(encoder, seen.inputs[name], rows).pooled)
+                parts.append(encode_rows(encoder, seen.inputs[name], presence_of(seen, name)).pooled)
         return torch.cat(parts)
 
 

@@ -10,27 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from awase.config import DataConfig, Runtime, TextInput
+from awase.config import Runtime, TextInput
 from awase.data import Dataset
 from awase.data.labels import LabelTask
-from awase.data.unlabelled import SPLIT, open_unlabelled
+from awase.data.unlabelled import SPLIT
 from awase.evaluation import collect, to_predictions
-from awase.files import write_text
 from awase.models import Classifier
-from awase.runner.card import model_card
+from awase.runner.new_rows import open_new_rows
 from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import (
-    MODEL_NAME,
-    WEIGHTS_NAME,
     OwnEncoders,
     find_folder,
     model_file,
     read_saved,
 )
-from awase.runner.setting import build_tokenizers, resolve_device
+from awase.runner.setting import resolve_device
 from awase.runner.spec import SavedModel
 from awase.statistics import Predictions
-from awase.training.checkpoint import write_tensors
 
 BATCH_SIZE = 32
 log = logging.getLogger(__name__)
@@ -114,16 +110,7 @@ class Model:
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder))
 
     def _predict_table(self, table: Path) -> Predictions:
-        spec = self.saved.spec
-        data = DataConfig(manifest=table, inputs={name: spec.inputs[name] for name in self.modalities})
-        dataset = open_unlabelled(
-            data,
-            cache=self.cache,
-            cache_gib=Runtime().cache_gib,
-            tokenizers=build_tokenizers(data, spec.encoders),
-            num_samples=spec.num_samples,
-        )
-        return predict_dataset(self, dataset)
+        return predict_dataset(self, open_new_rows(self.saved.spec, self.modalities, table, cache=self.cache))
 
 
 def predict_dataset(model: Model, dataset: Dataset) -> Predictions:

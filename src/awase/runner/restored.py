@@ -7,8 +7,8 @@ from torch import Tensor
 from awase.files import write_text
 from awase.models.parts import part_of
 from awase.runner.build import Model, build_model
-from awase.runner.nodes import check_fit, load_tensors
 from awase.runner.card import model_card
+from awase.runner.nodes import check_fit, load_tensors
 from awase.runner.saved import MODEL_NAME, WEIGHTS_NAME, read_weights, without_weights
 from awase.runner.spec import SavedModel
 from awase.training.checkpoint import write_tensors

@@ -46,7 +46,7 @@ class Setting:
     @property
     def spec(self) -> ModelSpec:
         """How models of this setting are built."""
-        return model_spec(self.dataset, self.encoders, self.seed, self.runtime.allow_pickle)
+        return model_spec(self.dataset, self.encoders, self.seed, self.runtime.allow_pickle, self.experiment.data)
 
     @property
     def label_task(self) -> LabelTask:

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from awase.config import DataConfig, Runtime, TextInput
-from awase.data.unlabelled import SPLIT, open_unlabelled
+from awase.config import Runtime, TextInput
+from awase.data import Dataset
+from awase.data.unlabelled import SPLIT
 from awase.evaluation import Embedded, embed
 from awase.models import Retrieval
 from awase.runner.loaded import cell
+from awase.runner.new_rows import open_new_rows
 from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import OwnEncoders, find_folder, model_file, read_saved
-from awase.runner.setting import build_tokenizers, resolve_device
+from awase.runner.setting import resolve_device
 from awase.runner.space_scores import uses_cosine
 from awase.runner.spec import SavedModel
 
@@ -79,16 +81,9 @@ class Space:
         save_model(Path(folder), self.saved, self.model)
 
     def _embed_table(self, table: Path) -> Embedded:
-        spec = self.saved.spec
-        data = DataConfig(
-            manifest=table, inputs={name: spec.inputs[name] for name in self.modalities}, task="retrieval"
-        )
-        dataset = open_unlabelled(
-            data,
-            cache=self.cache,
-            cache_gib=Runtime().cache_gib,
-            tokenizers=build_tokenizers(data, spec.encoders),
-            num_samples=spec.num_samples,
-        )
+        return self.embed_dataset(open_new_rows(self.saved.spec, self.modalities, table, cache=self.cache))
+
+    def embed_dataset(self, dataset: Dataset) -> Embedded:
+        """The embeddings of new rows that are open already; raises `ValueError` where none has a modality."""
         loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
         return embed(self.model, loader.epoch(0), self.device)

@@ -16,7 +16,7 @@ from awase.objectives import pair_losses
 from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
 from awase.runner.setting import Setting
 from awase.runner.space_files import numbered
-from awase.runner.space_state import contrast
+from awase.runner.space_state import SpaceState
 from awase.statistics import retrieval_metrics
 
 KS = (1, 5, 10)
@@ -63,7 +63,8 @@ def space_metrics(
             f"No sample of {split} has {', '.join(nobody)}, so nothing can be asked or found with it; give {split} such "
             "samples, or leave the modality out."
         )
-    found = {"loss": contrastive_loss(embedded, stage)}
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    found = {"loss": contrastive_loss(embedded, stage, model.objective)}
     by_direction = {
         one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)
     }
@@ -100,17 +101,17 @@ def mean_over_pairs(by_direction: Mapping[Direction, Mapping[str, float]]) -> di
 
 
 @torch.no_grad()
-def contrastive_loss(embedded: Embedded, stage: StageConfig) -> float:
-    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the first temperature."""
+def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState) -> float:
+    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the temperature of now."""
     config, size = stage.retrieval, stage.training.batch_size
     assert config is not None, "the stage has a joint space"
-    total = 0.0
+    loss, total = state.contrast(device="cpu"), 0.0
     for start in range(0, len(embedded), size):
         rows = slice(start, start + size)
         terms = pair_losses(
             {name: value[rows] for name, value in embedded.embeddings.items()},
             {name: value[rows] for name, value in embedded.present.items()},
-            contrast(config, config.temperature),
+            loss,
             config.pairs,
         )
         total += sum(float(value.sum()) for value in terms.values())

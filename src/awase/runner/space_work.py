@@ -17,7 +17,7 @@ from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losse
 from awase.runner.known import KnownFeatures, autocast, of_stage
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics, uses_cosine
-from awase.runner.space_state import SpaceState, contrast
+from awase.runner.space_state import SpaceState
 from awase.runner.work import train_loader
 from awase.training.loop import Work
 from awase.training.parts import set_modes
@@ -86,8 +86,7 @@ class SpaceStep:
         return SpacePass(batch, output, terms)
 
     def _pairs(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
-        config, world = self.config, self.setting.world
-        loss = contrast(config, self.state.temperature)
+        config, world, loss = self.config, self.setting.world, self.state.contrast()
         return pair_losses(
             output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world
         )

@@ -33,6 +33,7 @@ from awase.statistics.retrieval_comparison import RecallScores, compare_recall, 
 from awase.statistics.retrieval_directions import gallery_of, is_pair, main_directions, query_of
 from awase.statistics.retrieval_protocol import LEFT_OUT, OWN_ITEM, SAME_CAPTION, RetrievalProtocol, one_protocol
 from awase.statistics.scores import correct, item_scores, label_counts
+from awase.statistics.shapley import shapley_weights, subsets
 from awase.statistics.worst_queries import WORST_NAME, Found, WorstQueries, WorstQuery, read_worst, write_worst
 
 __all__ = [
@@ -85,6 +86,8 @@ __all__ = [
     "recall_scores",
     "retrieval_metrics",
     "score_seeds",
+    "shapley_weights",
+    "subsets",
     "task_intervals",
     "write_predictions",
     "write_ranks",

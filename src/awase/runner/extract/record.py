@@ -75,16 +75,15 @@ def write_record(
     """Adds the items, and what became of them (stream -> path -> outcome), to this process's record."""
     file = record_path(out, shard)
     before = read_records(out).get(file, {"items": {}, "streams": {}})
+    now = {
+        stream.name: _stream_record(stream, before["streams"].get(stream.name, {}), outcomes.get(stream.name, {}))
+        for stream in streams
+    }
     record = {
         "format_version": FORMAT_VERSION,
         "items": _sorted({**before["items"], **{item.path: item.facts() for item in items}}),
-        "streams": dict(before["streams"]),
+        "streams": _sorted({**before["streams"], **now}),
     }
-    for stream in streams:
-        record["streams"][stream.name] = _stream_record(
-            stream, before["streams"].get(stream.name, {}), outcomes.get(stream.name, {})
-        )
-    record["streams"] = _sorted(record["streams"])
     write_text(file, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
