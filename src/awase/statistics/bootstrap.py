@@ -140,13 +140,13 @@ def paired_differences(
     `ValueError` as it does, and where the metrics have different shapes.
     """
     first, second = [_checked(scores) for scores in a], [_checked(scores) for scores in b]
-    shapes = {ratio.numerators.shape for ratio in (*first, *second)}
+    shapes = list(dict.fromkeys(ratio.numerators.shape for ratio in (*first, *second)))
     if len(shapes) != 1 or len(first) != len(second):
         raise ValueError(
             f"A paired difference needs the same seeds and items on both sides: "
-            f"{' against '.join(map(str, sorted(shapes)))} (seeds, items). Restrict both to what they share."
+            f"{' against '.join(map(str, shapes))} (seeds, items). Restrict both to what they share."
         )
-    members = _members(groups, next(iter(shapes))[1])
+    members = _members(groups, shapes[0][1])
     draws = _draws((*first, *second), members, resamples, generator_seed)
     pairs = zip(first, second, draws[: len(first)], draws[len(first) :], strict=True)
     return tuple(_difference(one, other, own - its, members, level) for one, other, own, its in pairs)
