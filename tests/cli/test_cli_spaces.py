@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from calls import assert_refused, call
 
-sys.path.append(str(Path(__file__).parents[1] / "runner"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "runner"))
 
 from tiny_spaces import mcn_of, reading_rows, readings_data, small_encoders, space_experiment, train, write_rows
 

@@ -63,7 +63,7 @@ def evaluate(
             split=split,
             stage=stage,
             directions=tuple(direction or ()),
-            score=score,  # type: ignore[arg-type]  # checked where it is used
+            score=score,
             post=post or "none",
             beta=beta,
             same_caption=same_caption,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Int
 from torch import Tensor
@@ -26,7 +26,7 @@ class Request:
     split: str = "test"
     stage: str | None = None
     directions: tuple[str, ...] = ()
-    score: Literal["dot", "cosine"] | None = None
+    score: str | None = None
     post: str = "none"
     beta: float | None = None
     same_caption: bool = False
