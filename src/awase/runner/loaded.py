@@ -71,7 +71,10 @@ class Model:
         place = Runtime().cache if cache is None else Path(cache)
         model = restored_model(folder, saved, place)
         if not isinstance(model, Classifier):
-            raise ValueError(f"{source} is a joint space, which decides nothing; load it with awase.Space.")
+            raise ValueError(
+                f"{source} is a joint space, which decides between no classes; in Python load it with awase.Space, and "
+                "see what it retrieves with `awase report` and `awase evaluate`."
+            )
         return cls(saved, model, resolve_device(device), place)
 
     def predict(self, rows: Path | str | Iterable[Mapping[str, Any]]) -> Predictions:

@@ -122,15 +122,44 @@ def paired_difference(
     Raises `ValueError` as `bootstrap_mean` does, and where `a` and `b` have other shapes.
     Example: `paired_difference(np.array([[1., 1.]]), np.array([[1., 0.]])).difference == 0.5`.
     """
-    first, second = _checked(a), _checked(b)
-    if first.numerators.shape != second.numerators.shape:
+    return paired_differences([a], [b], groups, resamples=resamples, level=level, generator_seed=generator_seed)[0]
+
+
+def paired_differences(
+    a: Sequence[Scores],
+    b: Sequence[Scores],
+    groups: Sequence[object] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    generator_seed: int = 0,
+) -> tuple[Difference, ...]:
+    """Returns `paired_difference` of every a with its b, several metrics of the same seeds and items (R@1, R@5, ...).
+
+    Each is what `paired_difference` gives for it alone; all share the draws, which take most of the time. Raises
+    `ValueError` as it does, and where the metrics have different shapes.
+    """
+    first, second = [_checked(scores) for scores in a], [_checked(scores) for scores in b]
+    shapes = list(dict.fromkeys(ratio.numerators.shape for ratio in (*first, *second)))
+    if len(shapes) != 1 or len(first) != len(second):
         raise ValueError(
-            f"A paired difference needs the same seeds and items on both sides: {first.numerators.shape} against "
-            f"{second.numerators.shape} (seeds, items). Restrict both to what they share."
+            f"A paired difference needs the same seeds and items on both sides: "
+            f"{' against '.join(map(str, shapes))} (seeds, items). Restrict both to what they share."
         )
-    members = _members(groups, first.numerators.shape[1])
-    drawn_a, drawn_b = _draws((first, second), members, resamples, generator_seed)
-    draws = np.round(drawn_a - drawn_b, 12)  # a draw without a difference is a zero, whatever the order of the sums
+    members = _members(groups, shapes[0][1])
+    draws = _draws((*first, *second), members, resamples, generator_seed)
+    pairs = zip(first, second, draws[: len(first)], draws[len(first) :], strict=True)
+    return tuple(_difference(one, other, own - its, members, level) for one, other, own, its in pairs)
+
+
+def _difference(
+    first: Ratio,
+    second: Ratio,
+    drawn: Float[np.ndarray, " resamples"],
+    members: Int[np.ndarray, " items"],
+    level: float,
+) -> Difference:
+    draws = np.round(drawn, 12)  # a draw without a difference is a zero, whatever the order of the sums
     low, high = _percentiles(draws, level)
     error = float(draws.std(ddof=1))
     above = _divide(first.numerators, first.denominators) - _divide(second.numerators, second.denominators)
@@ -140,7 +169,7 @@ def paired_difference(
         low,
         high,
         error,
-        min(1.0, (2 * tail + 1) / (resamples + 1)),
+        min(1.0, (2 * tail + 1) / (len(draws) + 1)),
         DETECTABLE * error,
         int((above > 0).sum()),
         int((above < 0).sum()),
