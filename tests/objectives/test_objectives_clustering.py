@@ -213,3 +213,23 @@ def test_what_cannot_work_is_refused():
         memory(queue_rows=-1)
     with pytest.raises(ValueError, match="1 of 8 rows to cluster are not finite"):
         memory().step(batch(0).index_fill(0, torch.tensor([3]), torch.nan))
+
+
+def test_counters_are_read_again_where_somebody_else_wrote_them():
+    found, other = memory(), memory()
+    found.step(batch(0))
+    for step in range(6):
+        other.step(batch(step))
+    assert found.state != other.state
+    found.counters.copy_(other.counters)  # as a checkpoint is put back
+    assert found.state == other.state
+    found.load_state_dict(memory().state_dict())
+    assert set(found.state.values()) == {0}
+    twin = copy.deepcopy(other)
+    twin.step(batch(9))
+    for one in (twin, other):
+        assert list(one.state.values()) == one.counters.tolist()
+    assert twin.state["filled"] == other.state["filled"] == CAPACITY
+    assert twin.state != other.state
+    other.reset()
+    assert set(other.state.values()) == {0}

@@ -16,8 +16,8 @@ def encode_batch(
 ) -> dict[str, Encoded]:
     """Each modality's features; rows of samples that lack it are zero, and the encoder never sees them.
 
-    A modality that the batch does not have at all is absent from every sample. `known` are features that need not be
-    computed.
+    A modality that the batch does not have at all is absent from every sample; an empty batch, a process's share of a
+    small one, gives empty features. `known` are features that need not be computed.
     """
     encoded = dict(known or {})
     for name, encoder in encoders.items():
@@ -27,7 +27,8 @@ def encode_batch(
             dim = cast(int, encoder.dim)
             encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
             continue
-        encoded[name] = encode_rows(encoder, batch.inputs[name], presence_of(batch, name))
+        rows = presence_of(batch, name) if len(batch) else batch.present[name]
+        encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
     return encoded
 
 

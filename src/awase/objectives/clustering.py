@@ -30,7 +30,7 @@ class ClusterMemory(nn.Module):
     Every random number comes from `seed` and the number of fits before, and everything that a later step depends on is
     a buffer: a resumed run goes on as the uninterrupted one. Under several processes all must be called with their
     share of the batch, an empty one too; queue and centroids are then the same on all.
-    Reading the counters waits for the device once per step.
+    The counters are known to the processor too, so that a step waits for the device only where it fits.
 
     Deviations from the released code of MCN: a ring instead of a shifted copy; the number of rows pushed is the
     caller's choice (there: 16 of the 32 clips of each video); see `kmeans` for those of the fit. Assigning the batch
@@ -71,6 +71,7 @@ class ClusterMemory(nn.Module):
         self.warm_start, self.reset_each_epoch, self.start_when_full = warm_start, reset_each_epoch, start_when_full
         self.spherical, self.max_iterations, self.tolerance = spherical, max_iterations, tolerance
         self.last_fit: Clusters | None = None
+        self._known: tuple[tuple[int, int], dict[str, int]] | None = None
         self.register_buffer("queue", torch.zeros(queue_rows, dim))
         self.register_buffer("centroids", torch.zeros(num_clusters, dim))
         self.register_buffer("counters", torch.zeros(len(_COUNTERS), dtype=torch.long))
@@ -79,7 +80,14 @@ class ClusterMemory(nn.Module):
     def state(self) -> dict[str, int]:
         """The counters by name: where the next row is written, rows filled, fitted (0 or 1), steps since the last fit,
         fits so far, and the epoch begun last, from 1 (0: none)."""
-        return dict(zip(_COUNTERS, self.counters.tolist(), strict=True))
+        if self._known is None or self._known[0] != self._place:  # loaded, moved, or written by somebody else
+            self._known = self._place, dict(zip(_COUNTERS, self.counters.tolist(), strict=True))
+        return dict(self._known[1])
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        """Where the counters lie, and how often they were written."""
+        return self.counters.data_ptr(), self.counters._version
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -179,7 +187,8 @@ class ClusterMemory(nn.Module):
         state["filled"] = min(state["filled"] + count, capacity)
 
     def _write(self, state: dict[str, int]) -> None:
-        self.counters.copy_(torch.tensor([state[name] for name in _COUNTERS]))
+        self.counters.copy_(torch.tensor([state[name] for name in _COUNTERS]), non_blocking=True)
+        self._known = self._place, dict(state)
 
 
 _COUNTERS = ("write", "filled", "fitted", "steps_since_fit", "fits", "epoch")

@@ -50,6 +50,7 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
         rule=EpochRule(step.state),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
+        collective=setting.world.size > 1,
     )
 
 

@@ -45,6 +45,9 @@ class Work:
     rule: Rule
     validate: Callable[[], dict[str, float]]
     set_modes: Callable[[], None]
+    collective: bool = False
+    """Whether the losses of a batch are of the samples of all processes: then a process without a share of it must
+    make the forward and backward pass all the same."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class Loop:
     def _add_gradients(self, batch: Batch) -> None:
         """Forward and backward of one micro-batch; a process may have no share of a small last one."""
         rule = self.work.rule
-        forward = self.work.forward(rule.view(batch)) if len(batch) else None
+        forward = self.work.forward(rule.view(batch)) if len(batch) or self.work.collective else None
         statistics = rule.statistics(forward)
         if statistics is not None:
             self.settings.world.sum_([statistics])
