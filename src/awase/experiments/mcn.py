@@ -2,8 +2,8 @@
 
 Paper: Chen et al., "Multimodal Clustering Networks for Self-supervised Learning from Unlabeled Videos", ICCV 2021.
 Command: `awase run mcn.joint --root DIR`, also `mcn.av_t`, `mcn.vt_a`, `mcn.at_v`, and `mcn` for all four.
-DIR holds `howto100m` (a store, `awase convert howto100m`), `youcook2` and `msrvtt` (`awase convert youcook2|msrvtt`) and
-`words` (`awase convert words`). Expected time: DAVEnet alone is 98 TFLOP a step, 273,000 steps in 30 epochs of 1.17
+DIR holds `howto100m` (a store, `awase convert howto100m`), `youcook2` and `msrvtt` (`awase convert youcook2|msrvtt`)
+and `words` (`awase convert words`). Expected time: DAVEnet alone is 98 TFLOP a step, 273,000 steps in 30 epochs of 1.17
 million videos; days on several GPUs. Expected numbers: `PUBLISHED`.
 
 The condition: 128 videos of 32 clips a step, ResNet-152 features (2048 wide), DAVEnet from random weights, word2vec, a
