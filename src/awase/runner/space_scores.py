@@ -60,7 +60,7 @@ def space_metrics(
     nobody = [name for name, rows in embedded.present.items() if not bool(rows.any())]
     if nobody:
         raise ValueError(
-            f"No sample of {split} has {', '.join(nobody)}, so nothing can be asked or found with it; give {split} such "
+            f"No sample of {split} has {', '.join(nobody)}, so nothing can be asked or found with it; give it such "
             "samples, or leave the modality out."
         )
     assert isinstance(model.objective, SpaceState), "the runner built the model"
