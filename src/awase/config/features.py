@@ -23,6 +23,9 @@ class HowTo100MConfig(Frozen):
     clips_per_video: int = Field(32, ge=1)
     min_time_s: float = Field(10.0, ge=0)
     max_words: int = Field(20, ge=1)
+    candidates: int = Field(1, ge=1)
+    """Captions per clip in training. 1: those the clip grew by, as one text. More: single captions, the one it grew
+    from and the nearest others of its video, for `mil_nce`; other losses see the first with a known word."""
     audio_frames: int = Field(1000, ge=1)
     padding: Literal["floor", "reference"] = "floor"
     """What fills up short audio: the lowest value of the recording, or 0 dB, the loudest, as in the original."""
@@ -41,6 +44,11 @@ class HowTo100MConfig(Frozen):
         for name in self.evaluation:
             if name in SPLITS_OF_A_STORE:
                 raise ValueError(f"The evaluation set {name!r} has the name of a split of the store; rename it.")
+        if self.candidates > 1 and "text" not in self.modalities:
+            raise ValueError(
+                f"candidates is {self.candidates} captions per clip, and the modalities {', '.join(self.modalities)} "
+                "have no text; add it, or set candidates to 1."
+            )
         for name, given in (("modalities", self.modalities), ("streams", self.streams)):
             if not given or len(set(given)) < len(given):
                 raise ValueError(f"{name} are {given}; name one or more, each once.")

@@ -49,6 +49,11 @@ class Dataset:
         """Of all rows, where the data has groups."""
         return self.rows.groups
 
+    @property
+    def candidate_modalities(self) -> tuple[str, ...]:
+        """Those of which a sample has several inputs: none."""
+        return ()
+
     def input_shape(self, modality: str) -> tuple[int, ...]:
         """The shape of one sample's final tensor; (max_tokens,) for text. Raises `KeyError` for another modality."""
         return self._column(modality).shape

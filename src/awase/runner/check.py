@@ -41,6 +41,7 @@ def check_request(setting: Setting) -> None:
 
 def _check_stage(stage: StageConfig, setting: Setting) -> None:
     _check_task(stage, setting.dataset.task)
+    _check_candidates(stage, setting.dataset)
     try:
         model = build_model(stage, setting.spec, {})
     except (RuntimeError, UnpicklingError) as error:
@@ -61,6 +62,15 @@ def _check_task(stage: StageConfig, task: str) -> None:
     if stage.retrieval is not None and task != "retrieval":
         raise ValueError(
             f"Stage {stage.name!r} learns a joint space, and the data's task is {task}; say --set data.task=retrieval."
+        )
+
+
+def _check_candidates(stage: StageConfig, dataset: Dataset | ClipDataset) -> None:
+    if stage.retrieval is not None and stage.retrieval.loss == "mil_nce" and not dataset.candidate_modalities:
+        raise ValueError(
+            f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions, and no modality "
+            "of the data has candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
+            "another loss, for example mms."
         )
 
 

@@ -1,6 +1,6 @@
 """A joint space on a split: its embeddings, the ranks in every direction, and the numbers that choose epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from awase.runner.space_state import SpaceState
 from awase.statistics import retrieval_metrics
 
 KS = (1, 5, 10)
-RAW = ("mms",)
+RAW = ("mms", "mil_nce")
 """Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
 
 
@@ -64,7 +64,7 @@ def space_metrics(
             "samples, or leave the modality out."
         )
     assert isinstance(model.objective, SpaceState), "the runner built the model"
-    found = {"loss": contrastive_loss(embedded, stage, model.objective)}
+    found = {"loss": contrastive_loss(embedded, stage, model.objective, setting.dataset.candidate_modalities)}
     by_direction = {
         one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)
     }
@@ -101,19 +101,24 @@ def mean_over_pairs(by_direction: Mapping[Direction, Mapping[str, float]]) -> di
 
 
 @torch.no_grad()
-def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState) -> float:
-    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the temperature of now."""
+def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState, several: Sequence[str] = ()) -> float:
+    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the temperature of now.
+
+    `several` are the modalities with candidates in training; here each sample has one.
+    """
     config, size = stage.retrieval, stage.training.batch_size
     assert config is not None, "the stage has a joint space"
     loss, total = state.contrast(device="cpu"), 0.0
     for start in range(0, len(embedded), size):
         rows = slice(start, start + size)
-        terms = pair_losses(
-            {name: value[rows] for name, value in embedded.embeddings.items()},
-            {name: value[rows] for name, value in embedded.present.items()},
-            loss,
-            config.pairs,
-        )
+        embeddings = {name: value[rows] for name, value in embedded.embeddings.items()}
+        present = {name: value[rows] for name, value in embedded.present.items()}
+        candidates = {}
+        if config.loss == "mil_nce":
+            candidates = {
+                name: (embeddings[name][:, None], present[name][:, None]) for name in several if name in present
+            }
+        terms = pair_losses(embeddings, present, loss, config.pairs, candidates=candidates)
         total += sum(float(value.sum()) for value in terms.values())
     return total / len(embedded)
 

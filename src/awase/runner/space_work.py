@@ -13,7 +13,7 @@ from awase.config import RetrievalConfig, StageConfig
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
-from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
+from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
 from awase.runner.known import KnownFeatures, autocast, of_stage
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics, uses_cosine
@@ -83,14 +83,21 @@ class SpaceStep:
         with autocast(self.setting):
             output = self.model(batch, known=self.known.of(batch, "train"))
         present = presence(batch, self.model.modalities)
-        terms = {**self._pairs(output, present), **self._clusters(output, present), **self._rebuilt(output, present)}
+        terms = {
+            **self._pairs(output, present, batch),
+            **self._clusters(output, present),
+            **self._rebuilt(output, present),
+        }
         return SpacePass(batch, output, terms)
 
-    def _pairs(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+    def _pairs(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
         config, world, loss = self.config, self.setting.world, self.state.contrast()
-        return pair_losses(
-            output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world
-        )
+        candidates: dict[str, Candidates] = {}
+        if config.loss == "mil_nce":
+            candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
+        if config.shuffle_pairs:
+            loss, candidates = shifted(loss), {name: of_next(*value) for name, value in candidates.items()}
+        return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
@@ -129,11 +136,16 @@ class SpaceStep:
 def shifted(loss: PairLoss) -> PairLoss:
     """The loss with every x drawn to the y of the next sample."""
 
-    def of_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+    def to_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
         both = None if present is None else present & present.roll(-1)
         return loss(x, y.roll(-1, dims=0), present=both, world=world)
 
-    return of_next
+    return to_next
+
+
+def of_next(values: Tensor, mask: Tensor) -> Candidates:
+    """Every sample's candidates given to the one before it."""
+    return values.roll(-1, dims=0), mask.roll(-1, dims=0)
 
 
 def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:

@@ -21,7 +21,7 @@ from awase.data.features.clips import (
     video_of_shard,
 )
 from awase.data.features.evaluation_store import EvaluationStore
-from awase.data.features.sampling import draw_captions, gather_words, grow
+from awase.data.features.sampling import draw_captions, gather_words, grow, nearest_captions
 from awase.data.features.store import FeatureStore
 from awase.data.features.token_cache import TokenCache, active_ids
 from awase.data.transforms import generator_for
@@ -118,21 +118,50 @@ class StoreClips:
         count = self.config.validation_clips
         return self._grown(videos, lambda name: generator_for(seed, _VALIDATION, crc32(name.encode())), -count)
 
-    def batch(self, clips: Clips, index: np.ndarray, wanted: Wanted) -> Batch:
-        """All that the clips have of the wanted modalities."""
+    def batch(self, clips: Clips, index: np.ndarray, wanted: Wanted, *, candidates: int = 1) -> Batch:
+        """All that the clips have of the wanted modalities; of more than 1 of `candidates` text is of single captions."""
         ids = tuple(self.names(clips))
         inputs: dict[str, Inputs] = {}
         present: dict[str, np.ndarray] = {}
+        several: dict[str, np.ndarray] = {}
         for name in wanted.modalities:
             if name == "text":
                 assert self.text is not None
-                made, present[name] = self.text.of_clips(self.store, clips)
-                inputs[name] = masked(made, present[name])
+                if candidates > 1:
+                    inputs[name], several[name] = self._candidates(self.text, clips, candidates)
+                    present[name] = several[name].any(axis=1)
+                else:
+                    made, present[name] = self.text.of_clips(self.store, clips)
+                    inputs[name] = masked(made, present[name])
             elif name in wanted.made:
                 inputs[name], present[name] = self._video(clips) if name == "video" else self._audio(clips)
             else:
                 present[name] = self._has_video(clips) if name == "video" else self._has_audio(clips)
-        return batch_of(ids, index, {name: inputs[name] for name in wanted.modalities if name in wanted.made}, present)
+        made_inputs = {name: inputs[name] for name in wanted.modalities if name in wanted.made}
+        return batch_of(
+            ids, index, made_inputs, present, {name: several[name] for name in several if name in made_inputs}
+        )
+
+    def _candidates(self, text: TextMaker, clips: Clips, count: int) -> tuple[dict[str, Tensor], np.ndarray]:
+        """Tensors (clips, count, words) of each clip's nearest captions, and which are there and have a known word."""
+        captions = self._nearest(clips, count).reshape(-1, 1)
+        repeated = (values.repeat(count) for values in (clips.video, clips.start_ms, clips.end_ms))
+        made, present = text.of_clips(self.store, Clips(*repeated, captions))
+        shape = (len(clips), count)
+        tensors = {name: value.unflatten(0, shape) for name, value in masked(made, present).items()}
+        return tensors, present.reshape(shape)
+
+    def _nearest(self, clips: Clips, count: int) -> np.ndarray:
+        """(clips, count) captions within the shard: the one a clip grew from, then the nearest others; -1: no more."""
+        out = np.full((len(clips), count), -1, dtype=np.int64)
+        for number, places, spans in self._by_shard(clips):
+            shard = self.store.shards[number]
+            for video, run in spans.by_video():
+                low, high = int(shard.caption_offsets[video]), int(shard.caption_offsets[video + 1])
+                centre, twice_middle = clips.added[places[run], 0] - low, spans.start_ms[run] + spans.end_ms[run]
+                found = nearest_captions(shard.start_ms[low:high], shard.end_ms[low:high], centre, twice_middle, count)
+                out[places[run]] = np.where(found < 0, -1, found + low)
+        return out
 
     def names(self, clips: Clips) -> list[str]:
         """`VIDEO@start-end` of every clip, in seconds."""
@@ -271,7 +300,11 @@ def masked(tensors: dict[str, Tensor], present: np.ndarray) -> dict[str, Tensor]
 
 
 def batch_of(
-    ids: tuple[str, ...], index: np.ndarray, inputs: dict[str, Inputs], present: dict[str, np.ndarray]
+    ids: tuple[str, ...],
+    index: np.ndarray,
+    inputs: dict[str, Inputs],
+    present: dict[str, np.ndarray],
+    candidates: dict[str, np.ndarray] | None = None,
 ) -> Batch:
     """A batch without targets."""
     return Batch(
@@ -280,4 +313,5 @@ def batch_of(
         inputs=inputs,
         present={name: torch.from_numpy(value) for name, value in present.items()},
         complete=frozenset(name for name, value in present.items() if value.all()),
+        candidates={name: torch.from_numpy(value) for name, value in (candidates or {}).items()},
     )

@@ -64,8 +64,13 @@ class ClipDataset:
         rows = [held.store.videos[clip] for held in self.evaluation.values() for clip in held.clip.tolist()]
         return (*videos, *val, *rows)
 
+    @property
+    def candidate_modalities(self) -> tuple[str, ...]:
+        """Those of which a clip has several inputs in training."""
+        return ("text",) if self.config.candidates > 1 else ()
+
     def input_shape(self, modality: str) -> tuple[int, ...]:
-        """The shape of one clip: (dim,) video, (40, frames) audio in training, (words,) text.
+        """The shape of one clip: (dim,) video, (40, frames) audio in training, (words,) each text.
 
         Audio of an evaluation set has the length the set was converted with. Raises `KeyError` for another modality.
         """
@@ -103,7 +108,10 @@ class ClipDataset:
 
         `batch_size` counts clips over all processes. With `train=True` the split must be `train` and the size a
         multiple of `clips_per_video`; clips are drawn anew each epoch, those of a video follow one another, and a
-        process has whole videos. `train` read with `train=False` gives the clips of epoch 0 in the order of the store.
+        process has whole videos. `train` read with `train=False` gives the clips of epoch 0 in the order of the store,
+        each with one text. In training, with `candidates` above 1, text is (clips, candidates, words): candidate 0 is
+        the caption the clip grew from, alone; then come the captions of its video whose middles are nearest to its own,
+        at a tie the earlier; those that do not exist or have no known word are zeros, and `Batch.candidates` says so.
         Rows that lack all these modalities are kept; `present` says so. `workers` threads prepare batches ahead; no
         number depends on them. Raises `KeyError` for an unknown split or modality, `ValueError` as said and for mixup.
         """
@@ -143,9 +151,11 @@ class ClipDataset:
                 f"(data.howto100m.clips_per_video); for example {max(1, round(batch_size / count)) * count} would do."
             )
 
+        candidates = self.config.candidates if shuffled else 1
+
         def make(videos: np.ndarray, epoch: int) -> Batch:
             clips = self.clips.drawn(videos, sharing.seed, epoch)
-            return self.clips.batch(clips, clips.video, wanted)
+            return self.clips.batch(clips, clips.video, wanted, candidates=candidates)
 
         return VideoLoader(self.splits["train"], batch_size // count, count, make, sharing, in_order=not shuffled)
 

@@ -56,6 +56,25 @@ def grow(
         added.append(np.where(previous, first, np.where(following, last, -1)))
 
 
+def nearest_captions(
+    start_ms: np.ndarray,
+    end_ms: np.ndarray,
+    centre: Int64[np.ndarray, " clips"],
+    twice_middle_ms: Int64[np.ndarray, " clips"],
+    count: int,
+) -> Int64[np.ndarray, "clips {count}"]:
+    """Per clip its `centre` caption and the `count` - 1 others whose middles are nearest to the clip's, nearest first.
+
+    `start_ms` and `end_ms` are of the captions of one video, which are numbered from 0; -1 fills up where it has fewer.
+    At a tie the earlier one is nearer. Twice a middle is start + end, a whole number.
+    """
+    twice = start_ms.astype(np.int64) + end_ms.astype(np.int64)
+    distance = np.abs(twice - twice_middle_ms[:, None])  # (clips, captions)
+    np.put_along_axis(distance, centre[:, None], -1, axis=1)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :count]
+    return np.pad(order, ((0, 0), (0, count - order.shape[1])), constant_values=-1)
+
+
 def audio_frame(time_ms: Int64[np.ndarray, " clips"]) -> Int64[np.ndarray, " clips"]:
     """The frame of a time: floor((floor(16000 t) - 200) / 160), but not less than 0.
 
