@@ -119,7 +119,7 @@ class StoreClips:
         return self._grown(videos, lambda name: generator_for(seed, _VALIDATION, crc32(name.encode())), -count)
 
     def batch(self, clips: Clips, index: np.ndarray, wanted: Wanted, *, candidates: int = 1) -> Batch:
-        """All that the clips have of the wanted modalities; of more than 1 of `candidates` text is of single captions."""
+        """All that the clips have of the wanted modalities; with `candidates` above 1 text is of single captions."""
         ids = tuple(self.names(clips))
         inputs: dict[str, Inputs] = {}
         present: dict[str, np.ndarray] = {}
@@ -129,7 +129,7 @@ class StoreClips:
                 assert self.text is not None
                 if candidates > 1:
                     inputs[name], several[name] = self._candidates(self.text, clips, candidates)
-                    present[name] = several[name].any(axis=1)
+                    present[name] = np.asarray(several[name].any(axis=1))
                 else:
                     made, present[name] = self.text.of_clips(self.store, clips)
                     inputs[name] = masked(made, present[name])
@@ -145,8 +145,8 @@ class StoreClips:
     def _candidates(self, text: TextMaker, clips: Clips, count: int) -> tuple[dict[str, Tensor], np.ndarray]:
         """Tensors (clips, count, words) of each clip's nearest captions, and which are there and have a known word."""
         captions = self._nearest(clips, count).reshape(-1, 1)
-        repeated = (values.repeat(count) for values in (clips.video, clips.start_ms, clips.end_ms))
-        made, present = text.of_clips(self.store, Clips(*repeated, captions))
+        video, start, end = (values.repeat(count) for values in (clips.video, clips.start_ms, clips.end_ms))
+        made, present = text.of_clips(self.store, Clips(video, start, end, captions))
         shape = (len(clips), count)
         tensors = {name: value.unflatten(0, shape) for name, value in masked(made, present).items()}
         return tensors, present.reshape(shape)
