@@ -217,6 +217,16 @@ def test_scores_after_stages_and_their_measures(found: SpaceLines):
     assert staged.deviation < 1e-12
 
 
+def test_the_reference_is_that_of_the_runs_the_method_has():
+    """Joint training was run with two seeds, the staged method with one of them."""
+    (staged,) = staged_methods(build_space_lines(table_of(("joint", 0), ("joint", 1), ("av_t", 0))), "test")
+    place = staged.tasks.index("audio->video")
+    assert staged.joint is not None
+    own = recall("joint", (0,), ("joint", "test", "audio->video"), 1).mean()
+    assert own != recall("joint", (0, 1), ("joint", "test", "audio->video"), 1).mean()
+    assert staged.joint[place].mean == pytest.approx(own)
+
+
 def test_a_direction_that_no_stage_trains_has_a_gap_alone():
     found = build_space_lines(table_of(("joint", 0), ("at_v", 0)))
     (staged,) = staged_methods(found, "test")

@@ -1,6 +1,6 @@
 """What stages learned, kept and never learned: the scores R[i, j] of every direction j after stage i, and measures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def staged_methods(found: SpaceLines, split: str) -> list[Staged]:
 
 def _staged(found: SpaceLines, group: Group, split: str) -> Staged | None:
     metric, stages = f"R@{found.k}", stages_of(group)
-    reference = next((line.group for line in found.lines if line.group.method == found.reference), None)
+    reference = _shared(next((line.group for line in found.lines if line.group.method == found.reference), None), group)
     single = reference is not None and len(stages_of(reference)) == 1
     tasks = [name for name in found.directions if space_stat(group, stages[-1], split, name, metric) is not None]
     scores = [[space_stat(group, stage, split, name, metric) for name in tasks] for stage in stages]
@@ -82,6 +82,18 @@ def _staged(found: SpaceLines, group: Group, split: str) -> Staged | None:
             for name, first in zip(tasks, firsts, strict=True)
         ),
     )
+
+
+def _shared(reference: Group | None, group: Group) -> Group | None:
+    """The reference's runs on the seeds and folds of `group`; None where they share none.
+
+    Scores on other folds are of other queries, so that a method that lacks some would seem to lose or to gain.
+    """
+    if reference is None:
+        return None
+    there = {(run.record.seed, run.record.fold) for run in group.runs}
+    runs = tuple(run for run in reference.runs if (run.record.seed, run.record.fold) in there)
+    return replace(reference, runs=runs) if runs else None
 
 
 def _first(group: Group, stages: tuple[str, ...], task: str) -> int | None:
