@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from awase.config import EncoderConfig
 from awase.encoders import ENCODERS, BlockEncoder, build_encoder
-from awase.encoders.word_vocabulary import random_vocabulary
 from awase.types import Encoded, Encoder
 
 _SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20}
@@ -24,7 +23,6 @@ _STABLE = {"architecture": "wav2vec2", "config": {**_WAVE_SIZES, "do_stable_laye
 _HUBERT = {"architecture": "hubert", "config": _WAVE_SIZES}
 _AST = {"architecture": "audio-spectrogram-transformer", "config": _SIZES}
 _VIT = {"model": "vit_tiny_patch16_224", "model_options": {"depth": 3, "embed_dim": 24, "num_heads": 3}}
-_VOCABULARY = "vocabulary of this test"
 
 # (encoder, options, kind, shape of one sample)
 CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
@@ -38,8 +36,8 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
     ("features", {"normalise": True}, "array", (7,)),
     ("davenet", {"widths": [3, 5], "blocks": [2, 1]}, "audio", (1, 11, 23)),
     ("davenet", {"widths": [3, 5], "blocks": [1, 1], "statistics_rows": 1}, "array", (11, 23)),
-    ("word_vectors", {"dim": 11, "vocabulary": _VOCABULARY}, "text", (7,)),
-    ("word_vectors", {"dim": 11, "vocabulary": _VOCABULARY, "padding": "masked"}, "text", (7,)),
+    ("word_vectors", {"dim": 11, "vocabulary": "vocabulary of this test"}, "text", (7,)),
+    ("word_vectors", {"dim": 11, "vocabulary": "vocabulary of this test", "padding": "masked"}, "text", (7,)),
     ("small_transformer", {"dim": 12, "num_heads": 2, "depth": 3, "vocabulary_size": 31}, "text", (7,)),
     ("small_vit", {"dim": 12, "num_heads": 2, "depth": 3}, "image", (3, 13, 17)),
     ("small_vit", {"dim": 12, "num_heads": 2, "patch": 5}, "audio", (1, 19, 23)),
@@ -64,13 +62,6 @@ _BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "
 _WITHOUT_WEIGHTS = ("features",)
 _NAMES = [f"{name}-{options.get('architecture', '')}{kind}-{i}" for i, (name, options, kind, _) in enumerate(CASES)]
 _EACH = pytest.mark.parametrize(("name", "options", "kind", "shape"), CASES, ids=_NAMES)
-
-
-@pytest.fixture(autouse=True)
-def _vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where `word_vectors` looks for its words."""
-    random_vocabulary([f"word {k}" for k in range(30)], 5, seed=2).save(tmp_path / _VOCABULARY)
-    monkeypatch.chdir(tmp_path)
 
 
 def make(name: str, options: dict[str, Any], kind: str, shape: tuple[int, ...], seed: int = 5) -> BlockEncoder:

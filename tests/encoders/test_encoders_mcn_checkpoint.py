@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from published_mcn import BINS, EMBEDDING, HIDDEN, VIDEO, WIDTHS, WORD, Published, published_mcn
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from published_mcn import BINS, EMBEDDING, HIDDEN, VIDEO, WIDTHS, WORD, Published, published_mcn
 
 from awase.config import EncoderConfig
 from awase.encoders import build_encoder
