@@ -29,7 +29,8 @@ from awase.balancing.pmr import Pmr
 from awase.config import BalancingConfig, SelectionConfig, TrainConfig
 from awase.fusion import build_fusion
 from awase.models import Classifier
-from awase.models.classifier import part_of, presence
+from awase.models.encode import presence
+from awase.models.parts import part_of
 from awase.objectives import cross_entropy
 from awase.runner.provenance import processor_name
 from awase.training.loop import Loop, LoopSettings, Work

@@ -20,11 +20,13 @@ class _Entry(BaseModel):
 class Metric(_Entry):
     """One number: `condition` is `full`, `only:audio`, `without:audio`, `missing:0.25` or `modality:audio`.
 
+    In retrieval it is a direction (`text->video`), or `full` for the mean over the directed pairs.
     `modality:m` is the accuracy of m's logits inside the joint model; `only:m` feeds the model m alone.
     Fractions are in [0, 1].
     """
 
-    split: Literal["train", "val", "test"]
+    split: str
+    """`train`, `val`, `test`, or the name of an evaluation set."""
     name: str
     value: float
     condition: str = "full"
@@ -40,10 +42,39 @@ class Epoch(_Entry):
     val_metric: float
     learning_rate: float
     seconds: float
+    metrics: dict[str, float] = {}
+    """Every metric of validation, by name."""
     gradient_norms: dict[str, float] = {}
     """Modality -> the mean over steps of the norm of its encoder's gradient (adapters included), as applied."""
     target_scores: dict[str, float] = {}
     """Modality -> the mean probability that its own logits give the target, over training samples that have it."""
+
+
+class SpaceNumber(_Entry):
+    """What a joint space retrieves in one direction on one split after one stage, and how it was counted."""
+
+    stage: str
+    split: str
+    direction: str
+    """`text->audio+video`: texts ask, clips are scored with the sum of audio and video."""
+    trained: bool
+    """Whether every pair in it was drawn together by this stage or one that it began from."""
+    metrics: dict[str, float]
+    metrics_same: dict[str, float] = {}
+    """The same where every item with the same text is right; empty where that changes nothing."""
+    protocol: dict[str, Any]
+    """The fields of `statistics.RetrievalProtocol`: queries, gallery, what is missing, score, ties, post-processing."""
+
+
+class RetrievalRecord(_Entry):
+    """The retrieval numbers of a run. A tie counts against the query."""
+
+    score: Literal["dot", "cosine"]
+    pairs: dict[str, tuple[str, ...]]
+    """Stage -> the pairs it drew together."""
+    numbers: tuple[SpaceNumber, ...]
+    geometry: dict[str, dict[str, dict[str, float]]] = {}
+    """Stage -> split -> name (`modality gap audio+text`, ...) -> value."""
 
 
 class StageRecord(_Entry):
@@ -102,6 +133,8 @@ class Record(_Entry):
     dirty: bool | None
     started: str
     finished: str
+    retrieval: RetrievalRecord | None = None
+    """Of a run whose task is retrieval."""
     test_looks: tuple[dict[str, Any], ...] = ()
     """Later looks at the test split by `evaluate` or `diagnose`."""
     notes: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from training_samples import CLASSES, DIM, Batches, TinyEncoder, make_loop, samp
 from awase.balancing import Forward, build_rule
 from awase.balancing.mla import Mla, projected
 from awase.config import BalancingConfig
-from awase.models.classifier import presence
+from awase.models.encode import presence
 from awase.objectives import binary_cross_entropy, cross_entropy
 
 RULE = BalancingConfig(name="mla")

@@ -22,7 +22,8 @@ from awase.balancing import Forward, build_rule
 from awase.balancing.mmpareto import combined_gradients, pareto_weight
 from awase.config import BalancingConfig, TrainConfig
 from awase.models import Classifier
-from awase.models.classifier import part_of, presence
+from awase.models.encode import presence
+from awase.models.parts import part_of
 from awase.objectives import binary_cross_entropy
 from awase.types import Batch
 

@@ -17,7 +17,7 @@ from awase.config import BalancingConfig, TrainConfig
 from awase.distributed import ALONE
 from awase.fusion import build_fusion
 from awase.models import Classifier
-from awase.models.classifier import presence
+from awase.models.encode import presence
 from awase.objectives import cross_entropy
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
 

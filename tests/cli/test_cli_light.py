@@ -31,10 +31,13 @@ def imported_by(code: str) -> list[str]:
         [],
         ["run", "--help"],
         ["diagnose", "--help"],
+        ["embed", "--help"],
+        ["search", "--help"],
         ["data", "--help"],
         ["data", "check", "--help"],
         ["data", "prepare", "--help"],
         ["data", "flow", "--help"],
+        ["extract", "--help"],
         ["nosuch"],
         ["run", "--nosuch"],
     ],
@@ -54,7 +57,21 @@ def test_the_package_imports_nothing_heavy():
 def test_help_names_every_command():
     result = call("--help")
     assert (result.code, result.err) == (0, "")
-    for name in ("run", "report", "evaluate", "predict", "compare", "diagnose", "list", "doctor", "data", "cache"):
+    for name in (
+        "run",
+        "report",
+        "evaluate",
+        "predict",
+        "embed",
+        "search",
+        "compare",
+        "diagnose",
+        "extract",
+        "list",
+        "doctor",
+        "data",
+        "cache",
+    ):
         assert f"\n  {name} " in result.out
     assert call().out == result.out
     assert "--dry-run" in call("run", "--help").out
@@ -67,7 +84,7 @@ def test_help_names_every_command():
         ("methods", METHODS),
         ("encoders", ENCODERS),
         ("fusions", FUSIONS),
-        ("datasets", ("manifest", "digits", "scenes", *LAYOUTS)),
+        ("datasets", ("manifest", "digits", "scenes", "howto100m", *LAYOUTS)),
         ("decisions", ("temperatures",)),
     ],
 )

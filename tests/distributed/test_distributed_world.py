@@ -1,39 +1,11 @@
 """Two real processes give the loss, the gradients and the weights of one process on the joined batch."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 from two_processes import CASES, train
 
 from awase.distributed import ALONE, World, current_world, joined_world
-
-SCRIPT = Path(__file__).parent / "two_processes.py"
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory) -> Path:
-    """The folder with what both processes found."""
-    folder = tmp_path_factory.mktemp("world")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT)]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return folder
 
 
 def test_sums_are_over_both_processes(results):

@@ -11,6 +11,7 @@ from torch import distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 
+from row_cases import ROW_CASES, SPLITS, share_of
 from training_samples import Batches, make_loop, plain, samples, tiny_model
 
 from awase.config import TrainConfig
@@ -73,6 +74,9 @@ def main(rank: int, folder: Path) -> None:
     save_file(sums(world), folder / f"sums-{rank}.safetensors")
     for name in CASES:
         save_file(train(name, world), folder / f"{name}-{rank}.safetensors")
+    for split in SPLITS:
+        for name, case in ROW_CASES.items():
+            save_file(case(share_of(split, rank), world), folder / f"{name}-{split}-{rank}.safetensors")
     world.barrier()
     dist.destroy_process_group()
     assert current_world() == ALONE

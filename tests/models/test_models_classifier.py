@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from awase.fusion import build_fusion
 from awase.fusion.rows import encode_rows
 from awase.models import Classifier
-from awase.models.classifier import part_of
+from awase.models.parts import part_of
 from awase.types import Batch, Encoded, Encoder
 
 ROWS, CLASSES = 7, 3

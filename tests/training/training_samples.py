@@ -11,7 +11,8 @@ from awase.config import BalancingConfig, SelectionConfig, TrainConfig
 from awase.distributed import ALONE
 from awase.fusion import build_fusion
 from awase.models import Classifier
-from awase.models.classifier import part_of, presence
+from awase.models.encode import presence
+from awase.models.parts import part_of
 from awase.objectives import cross_entropy
 from awase.training.loop import Loop, LoopSettings, Work
 from awase.training.parts import freeze_except, match_parts, set_modes, trained_tensors

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -67,18 +68,26 @@ class RuleContext:
 class Rule(nn.Module):
     """Plain training. A rule overrides what it changes; its buffers are its state and survive in checkpoints.
 
-    The order of a step: for each of `phases`: for each micro-batch `view`, `on_encoded` (inside the model),
-    `statistics`, `observe` (of the sum over all processes), `losses`, `backward`; then, once the gradients are the mean
-    over all samples of all processes, `after_backward`; then clipping and the optimiser's step.
+    Without a context it balances nothing; the loop then takes it through forward passes of any task, which have a
+    `total` and, but for that, need not be a `Forward`. The order of a step: for each of `phases`: for each micro-batch
+    `view`, `on_encoded` (inside the model), `statistics`, `observe` (of the sum over all processes), `losses`,
+    `backward`; then, once the gradients are the mean over all samples of all processes, `after_backward`; then clipping
+    and the optimiser's step.
     """
 
-    def __init__(self, context: RuleContext) -> None:
+    def __init__(self, context: RuleContext | None = None) -> None:
         super().__init__()
         self._context = context
 
     @property
+    def balances(self) -> bool:
+        """Whether there is a classifier whose modalities can be balanced and watched."""
+        return self._context is not None
+
+    @property
     def context(self) -> RuleContext:
         """What the rule was told when it was built."""
+        assert self._context is not None, "a rule that balances was given a context"
         return self._context
 
     def phases(self) -> tuple[str | None, ...]:
@@ -96,18 +105,19 @@ class Rule(nn.Module):
         """The features and presence that go into the fusion in training."""
         return features, present
 
-    def statistics(self, forward: Forward | None) -> Float[Tensor, " statistics"] | None:
+    def statistics(self, forward: Any) -> Float[Tensor, " statistics"] | None:
         """Sums over the samples of a micro-batch (`None`: this process has none of it) that all processes must know."""
         return None
 
     def observe(self, total: Float[Tensor, " statistics"]) -> None:
         """Takes the sum of `statistics` over all processes."""
 
-    def losses(self, forward: Forward) -> Float[Tensor, " batch"]:
+    def losses(self, forward: Any) -> Float[Tensor, " batch"]:
         """The loss of each sample."""
-        return forward.total
+        total: Tensor = forward.total
+        return total
 
-    def backward(self, forward: Forward, losses: Float[Tensor, " batch"]) -> None:
+    def backward(self, forward: Any, losses: Float[Tensor, " batch"]) -> None:
         """Adds the gradient of the sum of the losses to the parameters' gradients; may run several passes."""
         losses.sum().backward()
 

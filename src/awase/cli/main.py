@@ -6,7 +6,22 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, data, diagnose, doctor, evaluate, listing, predict, report, run
+from awase.cli import (
+    caches,
+    compare,
+    convert,
+    data,
+    diagnose,
+    doctor,
+    embed,
+    evaluate,
+    extract,
+    listing,
+    predict,
+    report,
+    run,
+    search,
+)
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -24,8 +39,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report.report,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "embed": embed.embed,
+    "search": search.search,
     "compare": compare.compare,
     "diagnose": diagnose.diagnose,
+    "extract": extract.extract,
     "list": listing.listing,
     "doctor": doctor.doctor,
 }
@@ -33,6 +51,7 @@ for _name, _function in COMMANDS.items():
     app.command(_name)(_function)
 app.add_typer(data.app, name="data")
 app.add_typer(caches.app, name="cache")
+app.add_typer(convert.app, name="convert")
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 

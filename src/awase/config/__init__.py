@@ -7,6 +7,7 @@ checked against its type. Nothing here imports torch.
 from awase.config.base import Frozen
 from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
 from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
+from awase.config.features import HowTo100MConfig
 from awase.config.inputs import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
 from awase.config.parts import (
     AdapterConfig,
@@ -16,6 +17,7 @@ from awase.config.parts import (
     ObjectiveConfig,
     TrainConfig,
 )
+from awase.config.retrieval import ClusteringConfig, Curriculum, ReconstructionConfig, RetrievalConfig, SpaceConfig
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "ArrayInput",
     "AudioInput",
     "BalancingConfig",
+    "ClusteringConfig",
     "Crop",
+    "Curriculum",
     "DataConfig",
     "DeriveConfig",
     "DigitsConfig",
@@ -33,6 +37,7 @@ __all__ = [
     "FlowInput",
     "Frozen",
     "FusionConfig",
+    "HowTo100MConfig",
     "ImageInput",
     "Input",
     "MethodConfig",
@@ -41,9 +46,12 @@ __all__ = [
     "ObjectiveConfig",
     "Occlusion",
     "PixelNoise",
+    "ReconstructionConfig",
+    "RetrievalConfig",
     "Runtime",
     "ScenesConfig",
     "SelectionConfig",
+    "SpaceConfig",
     "SpecAugment",
     "StageConfig",
     "TextInput",

@@ -16,12 +16,14 @@ from awase.config.parts import (
     ObjectiveConfig,
     TrainConfig,
 )
+from awase.config.retrieval import RetrievalConfig
 
 
 class StageConfig(Frozen):
     """One stage: which parts learn, from where, with which objective. Everything it does not name stays as it was.
 
-    Parts are `<modality>.encoder`, `<modality>.adapter`, `<modality>.head` and `fusion`. With `train=()` nothing
+    Parts are `<modality>.encoder`, `<modality>.adapter`, `<modality>.head` and `fusion`; in a joint space
+    `<modality>.reconstruction` and `objective` instead of `fusion`. With `train=()` nothing
     learns: the stage only composes what earlier stages made (UME).
     """
 
@@ -36,6 +38,8 @@ class StageConfig(Frozen):
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainConfig = TrainConfig()
     balancing: BalancingConfig | None = None
+    retrieval: RetrievalConfig | None = None
+    """A joint space instead of a fusion: the data's task is then `retrieval`."""
     own_heads: bool = False
     """A linear head per modality beside a fusion that needs none; its logits are then the modality's own."""
     teachers: tuple[str, ...] = ()

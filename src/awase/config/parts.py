@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, field_serializer
+from pydantic import Field, JsonValue, field_serializer, model_validator
 
 from awase.config.base import Frozen
 
@@ -78,6 +78,10 @@ class TrainConfig(Frozen):
     schedule: Literal["constant", "cosine", "step"] = "cosine"
     step_epochs: int = Field(70, ge=1)
     step_factor: float = Field(0.1, gt=0)
+    schedule_from: float = Field(0.0, ge=0, lt=1)
+    schedule_to: float = Field(1.0, gt=0, le=1)
+    """The share of the schedule at which the stage begins and ends: the second of two stages with 0.5 goes on from
+    where a first one that ended at 0.5 stopped, instead of beginning at the full rate again. Only for cosine."""
     warmup_epochs: float = Field(0.0, ge=0)
     accumulate: int = Field(1, ge=1)
     clip_norm: float | None = Field(None, gt=0)
@@ -94,3 +98,14 @@ class TrainConfig(Frozen):
     """Stop after so many epochs without a better validation metric; None: never."""
     select: Literal["best", "last"] = "best"
     """Which epoch is kept: the best on validation, or the last."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainConfig":
+        if self.schedule_from >= self.schedule_to:
+            raise ValueError(
+                f"A stage goes forward on its schedule: schedule_from ({self.schedule_from}) must be below schedule_to "
+                f"({self.schedule_to})."
+            )
+        if (self.schedule_from, self.schedule_to) != (0.0, 1.0) and self.schedule != "cosine":
+            raise ValueError(f"Only the cosine schedule can be passed through in parts; this one is {self.schedule!r}.")
+        return self

@@ -38,7 +38,7 @@ def check_manifest(config: DataConfig, threads: int | None = None, progress: Pro
     splits = _note(problems, lambda: resolve_splits(source.rows, config))
     members = {} if splits is None else splits.rows
     if members:
-        _note(problems, lambda: resolve_classes(source.rows.labels, members, config.classes))
+        _note(problems, lambda: resolve_classes(source.rows.labels, members, config.classes, task_of(config)))
     absent = {name: _unreadable(source, name, workers, progress) for name in source.inputs}
     return {
         "dataset": config.dataset,

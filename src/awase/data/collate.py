@@ -13,7 +13,7 @@ from awase.types import Batch, Inputs
 
 @dataclass(frozen=True)
 class Content:
-    """What batches are made from: the columns of the modalities in use, and ids and targets of all rows.
+    """What batches are made from: the columns of the modalities in use, ids and targets of all rows (no classes: none).
 
     Of every modality a batch says who has it; it holds the inputs of those in `made` (None: of all).
     """
@@ -43,7 +43,7 @@ def assemble(content: Content, rows: np.ndarray, draw: Draw) -> Batch:
         inputs=content.inputs(rows, draw),
         present={name: torch.from_numpy(value) for name, value in present.items()},
         complete=frozenset(name for name, value in present.items() if value.all()),
-        targets=torch.from_numpy(content.targets[rows]),
+        targets=torch.from_numpy(content.targets[rows]) if content.num_classes else None,
     )
 
 

@@ -8,13 +8,25 @@ import numpy as np
 from awase.config import DataConfig
 from awase.data.table import Table
 
-Task = Literal["single_label", "multi_label"]
+LabelTask = Literal["single_label", "multi_label"]
+Task = Literal["single_label", "multi_label", "retrieval"]
 
 
 def task_of(config: DataConfig) -> Task:
-    """The task; several label columns or a separator make it multi-label whatever `config.task` says."""
+    """The task; several label columns or a separator make labels multi-label whatever `config.task` says."""
+    if config.task == "retrieval":
+        return "retrieval"
     several = len(config.label) > 1 or config.label_separator is not None
     return "multi_label" if several else config.task
+
+
+def label_task(task: Task) -> LabelTask:
+    """The same task; raises `ValueError` for retrieval, which has no labels to decide between."""
+    if task == "retrieval":
+        raise ValueError(
+            "The task is retrieval, where nothing is decided; `awase search` and `awase report` are for it."
+        )
+    return task
 
 
 def text_of(cell: Any) -> str:
@@ -25,12 +37,12 @@ def text_of(cell: Any) -> str:
 
 
 def read_labels(table: Table, config: DataConfig) -> tuple[tuple[str, ...], ...]:
-    """Per row, the names of its classes; none where the configuration names no label column.
+    """Per row, the names of its classes; none in retrieval and where the configuration names no label column.
 
     Raises `ValueError` for a missing column, an empty label of a single-label task, and a cell of one of several label
     columns that is neither 0 nor 1.
     """
-    if not config.label:
+    if not config.label or config.task == "retrieval":
         return ((),) * len(table)
     if len(config.label) > 1:
         return _from_flags(table, config.label)
@@ -81,12 +93,18 @@ def _flag(cell: Any, name: str, row: int) -> bool:
 
 
 def resolve_classes(
-    labels: Sequence[tuple[str, ...]], splits: dict[str, np.ndarray], allowed: Sequence[str] | None
+    labels: Sequence[tuple[str, ...]],
+    splits: dict[str, np.ndarray],
+    allowed: Sequence[str] | None,
+    task: Task = "single_label",
 ) -> tuple[str, ...]:
     """The classes in order: `allowed`, or the labels of the training rows, sorted (as numbers if all are).
 
-    Raises `ValueError` for a label outside `allowed`, and for a class that validation or test has but train has not.
+    Retrieval has none. Raises `ValueError` for a label outside `allowed`, and for a class that validation or test has
+    but train has not.
     """
+    if task == "retrieval":
+        return ()
     if allowed is not None:
         _check_allowed(labels, allowed)
     in_train = {name for row in splits["train"] for name in labels[row]}
@@ -125,8 +143,11 @@ def _list(names: Sequence[str], limit: int = 20) -> str:
 def make_targets(labels: Sequence[tuple[str, ...]], classes: Sequence[str], task: Task) -> np.ndarray:
     """Class indices (rows,) int64, or for a multi-label task zeros and ones (rows, classes) float32.
 
-    A row of a label outside `classes` (it is in no split) gets -1, or leaves that label out.
+    Retrieval has no classes: -1 everywhere. A row of a label outside `classes` (it is in no split) gets -1, or leaves
+    that label out.
     """
+    if task == "retrieval":
+        return np.full(len(labels), -1, dtype=np.int64)
     index = {name: position for position, name in enumerate(classes)}
     if task == "single_label":
         return np.array([index.get(names[0], -1) for names in labels], dtype=np.int64)

@@ -23,15 +23,16 @@ _PIECE = 1 << 16
 class ManifestSource:
     """Rows of a manifest whose cells are paths (relative to the manifest's folder, or absolute), texts or numbers.
 
-    Raises `FileNotFoundError` and `ValueError` for manifests that cannot be used; files are looked at when read.
+    `table` is the manifest where it has been read already, or some of its rows. Raises `FileNotFoundError` and
+    `ValueError` for manifests that cannot be used; files are looked at when read.
     """
 
-    def __init__(self, config: DataConfig) -> None:
-        self._table = _open_table(config)
+    def __init__(self, config: DataConfig, table: Table | None = None) -> None:
+        self._table = _open_table(config) if table is None else table
         self.inputs: dict[str, Input] = dict(config.inputs) or infer_inputs(self._table, config)
         for modality, setting in self.inputs.items():
             self._table.column(setting.column, f"the input {modality!r}")
-        self._clips = _read_clips(self._table, config)
+        self._clips = read_clips(self._table, config)
         self.rows = _read_rows(self._table, config)
 
     def fingerprint(self, index: int) -> str:
@@ -109,7 +110,7 @@ def _open_table(config: DataConfig) -> Table:
 def _read_rows(table: Table, config: DataConfig) -> Rows:
     groups = None if config.group_column is None else _texts(table, config.group_column, "the group")
     folds = None if config.fold_column is None else _texts(table, config.fold_column, "the fold")
-    return Rows(_read_ids(table, config), read_labels(table, config), _read_splits(table, config), groups, folds)
+    return Rows(read_ids(table, config), read_labels(table, config), _read_splits(table, config), groups, folds)
 
 
 def _texts(table: Table, name: str, purpose: str) -> tuple[str, ...]:
@@ -122,7 +123,8 @@ def _texts(table: Table, name: str, purpose: str) -> tuple[str, ...]:
     return tuple(text_of(cell) for cell in cells)
 
 
-def _read_ids(table: Table, config: DataConfig) -> tuple[str, ...]:
+def read_ids(table: Table, config: DataConfig) -> tuple[str, ...]:
+    """The ids of all rows, `row-000001` and so on where there is no such column; raises `ValueError` for one twice."""
     default = DataConfig.model_fields["id_column"].default
     if config.id_column is None or (config.id_column == default and default not in table.columns):
         return tuple(f"row-{row:06d}" for row in range(1, len(table) + 1))
@@ -148,7 +150,8 @@ def _read_splits(table: Table, config: DataConfig) -> tuple[str | None, ...]:
     return tuple(None if cell is None else split_name(text_of(cell)) for cell in cells)
 
 
-def _read_clips(table: Table, config: DataConfig) -> tuple[Clip, ...]:
+def read_clips(table: Table, config: DataConfig) -> tuple[Clip, ...]:
+    """The part of its files that each row means; raises `ValueError` for a time that is no number of seconds."""
     starts = _seconds(table, config.start_column, "the start in seconds")
     ends = _seconds(table, config.end_column, "the end in seconds")
     return tuple(Clip(start, end) for start, end in zip(starts, ends, strict=True))

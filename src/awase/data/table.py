@@ -26,6 +26,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.folders)
 
+    def part(self, rows: slice) -> "Table":
+        """Some consecutive rows."""
+        columns = {name: cells[rows] for name, cells in self.columns.items()}
+        return Table(columns, self.folders[rows], self.origins[rows])
+
     def column(self, name: str, purpose: str) -> list[Any]:
         """The cells of a column; raises `ValueError` that lists the columns there are."""
         if name not in self.columns:

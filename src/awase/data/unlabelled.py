@@ -12,7 +12,7 @@ from awase.data.decoding import Decoder, fingerprints
 from awase.data.manifest import ManifestSource
 from awase.data.store import Store
 from awase.data.summary import listed
-from awase.data.table import read_table
+from awase.data.table import Table, read_table
 from awase.types import Tokenizer
 
 SPLIT = "new"
@@ -26,15 +26,20 @@ def open_unlabelled(
     tokenizers: Mapping[str, Tokenizer],
     num_samples: Mapping[str, int | None],
     threads: int = 2,
+    table: Table | None = None,
+    allow_empty: bool = False,
 ) -> Dataset:
     """The rows of `config.manifest` as the split `new`, with those of `config.inputs` whose column the table has.
+
+    `table`: some of its rows, where they were read already; of these none need have a modality where `allow_empty`.
 
     Augmentation and corruption are left out. `num_samples` are the lengths of waveforms that the model was trained
     with. Rows without any modality are in no split; `summary["excluded"]` lists them. Raises `ValueError` when the
     table has none of the columns, naming them, or when no row is left.
     """
     assert config.manifest is not None, "new rows come from a table"
-    present = read_table(config.manifest).columns
+    table = read_table(config.manifest) if table is None else table
+    present = table.columns
     inputs: dict[str, Input] = {
         name: setting.model_copy(update={"augment": (), "corrupt": ()})
         for name, setting in config.inputs.items()
@@ -54,7 +59,7 @@ def open_unlabelled(
             "split_files": {},
         }
     )
-    source = ManifestSource(bare)
+    source = ManifestSource(bare, table)
     rows = np.arange(len(source.rows))
     decoder = Decoder(source, fingerprints(source, threads), rows, Store(cache / "data", cache_gib), threads, None)
     columns: dict[str, Column] = {}
@@ -65,13 +70,15 @@ def open_unlabelled(
         else:
             media, reasons[name] = decoder.media(name)
             columns[name] = media.resized(num_samples[name])
-    return _dataset(source, columns, reasons)
+    return _dataset(source, columns, reasons, allow_empty)
 
 
-def _dataset(source: ManifestSource, columns: dict[str, Column], reasons: dict[str, dict[int, str]]) -> Dataset:
+def _dataset(
+    source: ManifestSource, columns: dict[str, Column], reasons: dict[str, dict[int, str]], allow_empty: bool
+) -> Dataset:
     total = len(source.rows)
     empty = {row: "no modality" for row in range(total) if all(row in absent for absent in reasons.values())}
-    if len(empty) == total:
+    if len(empty) == total and not allow_empty:
         raise ValueError(f"None of the {total} rows has a file that can be read; see `awase data check`.")
     return Dataset(
         rows=source.rows,

@@ -3,6 +3,7 @@
 from awase.encoders.blocks import BlockEncoder
 from awase.encoders.build import ENCODERS, build_encoder, default_encoder
 from awase.encoders.info import encoder_info
+from awase.encoders.projections import build_projection, reconstruction_head
 from awase.encoders.split_attention import split_attention
 from awase.encoders.tokens import build_tokenizer
 
@@ -10,8 +11,10 @@ __all__ = [
     "ENCODERS",
     "BlockEncoder",
     "build_encoder",
+    "build_projection",
     "build_tokenizer",
     "default_encoder",
     "encoder_info",
+    "reconstruction_head",
     "split_attention",
 ]

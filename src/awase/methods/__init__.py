@@ -12,6 +12,7 @@ from awase.methods.context import MethodContext
 from awase.methods.gradient_blending import gradient_blending, gradient_blending_online
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
 from awase.methods.mbt import mbt
+from awase.methods.mcn import mcn
 from awase.methods.mla import mla
 from awase.methods.mmbt import mmbt
 from awase.methods.mmlora import mmlora
@@ -35,6 +36,7 @@ METHODS: dict[str, Method] = {
     "joint": joint,
     "joint_finetuned": joint_finetuned,
     "mbt": mbt,
+    "mcn": mcn,
     "mla": mla,
     "mmbt": mmbt,
     "mmlora": mmlora,

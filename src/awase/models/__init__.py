@@ -1,5 +1,6 @@
-"""Compositions of encoders, adapters and fusion."""
+"""Compositions of encoders, adapters, fusion, and of what a joint space is made of."""
 
 from awase.models.classifier import Classifier
+from awase.models.retrieval import Retrieval
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "Retrieval"]

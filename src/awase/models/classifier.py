@@ -1,23 +1,19 @@
 """Several encoders, one decision."""
 
 from collections.abc import Callable, Mapping
-from typing import cast
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from awase.fusion import Fusion
-from awase.fusion.rows import encode_rows
+from awase.models.encode import encode_batch, presence
+from awase.models.parts import parts_of
 from awase.types import Batch, ClassifierOutput, Encoded
 
 Edit = Callable[
     [Mapping[str, Tensor], Mapping[str, Tensor | None], Batch], tuple[Mapping[str, Tensor], Mapping[str, Tensor | None]]
 ]
 """(features, presence, batch) -> what goes into the fusion instead, in training."""
-
-ADAPTER_MARK = ".lora."
-"""Names of adapter tensors contain this; everything else inside an encoder is the encoder's own."""
 
 
 class Classifier(nn.Module):
@@ -52,17 +48,7 @@ class Classifier(nn.Module):
         """
         if self.fusion.mixes:
             return self.fusion.encode(dict(self.encoders.items()), batch)
-        encoded = dict(known or {})
-        for name, encoder in self.encoders.items():
-            if name in encoded:
-                continue
-            if name not in batch.inputs:
-                dim = cast(int, encoder.dim)
-                encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
-                continue
-            rows = None if name in batch.complete else batch.present[name]
-            encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
-        return encoded
+        return encode_batch(self.encoders, batch, known)
 
     def decide(
         self, features: Mapping[str, Float[Tensor, "batch _"]], present: Mapping[str, Bool[Tensor, " batch"] | None]
@@ -89,26 +75,4 @@ class Classifier(nn.Module):
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Part name -> state name -> tensor, covering every entry of the state dictionary exactly once."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in self.state_dict(keep_vars=True).items():
-            parts.setdefault(part_of(name), {})[name] = tensor
-        return parts
-
-
-def presence(batch: Batch, modalities: tuple[str, ...]) -> dict[str, Bool[Tensor, " batch"] | None]:
-    """Per modality which samples have it; None: all of them."""
-    none = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
-    return {name: None if name in batch.complete else batch.present.get(name, none) for name in modalities}
-
-
-def part_of(state_name: str) -> str:
-    """The part to which an entry of a classifier's state dictionary belongs.
-
-    >>> part_of("encoders.audio.q.lora.default.A"), part_of("heads.audio.weight"), part_of("fusion.linear.bias")
-    ('audio.adapter', 'audio.head', 'fusion')
-    """
-    kind, _, rest = state_name.partition(".")
-    modality = rest.partition(".")[0]
-    if kind == "encoders":
-        return f"{modality}.adapter" if ADAPTER_MARK in state_name else f"{modality}.encoder"
-    return f"{modality}.head" if kind == "heads" else kind
+        return parts_of(self)

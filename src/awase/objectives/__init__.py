@@ -1,6 +1,42 @@
 """Losses as functions of tensors, one value per sample."""
 
+from awase.objectives.centroids import centroid_contrast, fused_mean
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
+from awase.objectives.clustering import ClusterMemory
+from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
+from awase.objectives.kmeans import Clusters, assign, kmeans
+from awase.objectives.max_margin import max_margin
+from awase.objectives.mil_nce import mil_nce
+from awase.objectives.pairs import Candidates, pair_losses
+from awase.objectives.presence import over_present
+from awase.objectives.reconstruction import reconstruction
+from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
 
-__all__ = ["SampleLoss", "binary_cross_entropy", "cross_entropy", "feature_distance", "modality_losses"]
+__all__ = [
+    "CONTRASTIVE",
+    "Candidates",
+    "ClusterMemory",
+    "Clusters",
+    "PairLoss",
+    "SampleLoss",
+    "assign",
+    "balanced_assignment",
+    "binary_cross_entropy",
+    "centroid_contrast",
+    "cross_entropy",
+    "feature_distance",
+    "fused_mean",
+    "info_nce",
+    "kmeans",
+    "max_margin",
+    "mil_nce",
+    "mms",
+    "modality_losses",
+    "normalised_softmax",
+    "over_present",
+    "pair_losses",
+    "reconstruction",
+    "sigmoid",
+    "sinkhorn_plan",
+]

@@ -72,7 +72,7 @@ def evaluate_run(
     keep = dict.fromkeys(without, False)
     seen = final.without(model.classifier, outputs, split, keep, setting) if without else outputs
     assert seen.targets is not None, "an experiment's rows have labels"
-    metrics = score(seen.logits, seen.targets, setting.dataset.task, model.saved.threshold)
+    metrics = score(seen.logits, seen.targets, setting.label_task, model.saved.threshold)
     if split == "test":
         entry = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "by": "evaluate", "without": list(without)}
         note_look(folder, entry)

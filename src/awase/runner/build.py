@@ -9,9 +9,10 @@ from torch import nn
 
 from awase.adapters import Bank
 from awase.config import StageConfig
-from awase.encoders import build_encoder
+from awase.encoders import build_encoder, build_projection, reconstruction_head
 from awase.fusion import build_fusion, needs_heads
-from awase.models import Classifier
+from awase.models import Classifier, Retrieval
+from awase.runner.space_state import SpaceState
 from awase.runner.spec import ModelSpec
 
 OBJECTIVE = "objective"
@@ -41,6 +42,32 @@ def build_classifier(stage: StageConfig, spec: ModelSpec, derived: Mapping[str, 
                 torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
                 heads[name] = nn.Linear(dim, num_classes)
     return Classifier(encoders, heads, fusion)
+
+
+def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
+    """The model of a stage in a joint space, with initial weights that depend on the seed and each part's name."""
+    config = stage.retrieval
+    assert config is not None, "the stage has a joint space"
+    encoders = {name: _build_encoder(name, stage, spec) for name in stage.modalities}
+    projections, reconstructions = dict[str, nn.Module](), dict[str, nn.Module]()
+    space = config.space
+    with torch.random.fork_rng(devices=[]):
+        for name, encoder in encoders.items():
+            torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
+            projections[name] = build_projection(space.projection_of(name), int(encoder.dim), space.dim)
+            if space.reconstruction is not None:
+                torch.manual_seed(part_seed(spec.seed, f"{name}.reconstruction"))
+                head = reconstruction_head(space.dim, space.reconstruction, int(encoder.dim))
+                reconstructions[name] = head if space.rectify else head[:-1]
+    return Retrieval(encoders, projections, reconstructions, SpaceState(config, part_seed(spec.seed, "objective")))
+
+
+Model = Classifier | Retrieval
+
+
+def build_model(stage: StageConfig, spec: ModelSpec, derived: Mapping[str, Any]) -> Model:
+    """The model of a stage: a joint space where the stage has one, else a classifier."""
+    return build_classifier(stage, spec, derived) if stage.retrieval is None else build_retrieval(stage, spec)
 
 
 def _build_encoder(name: str, stage: StageConfig, spec: ModelSpec) -> Any:

@@ -8,13 +8,18 @@ import numpy as np
 from awase.balancing import build_rule
 from awase.config import Experiment, SelectionConfig, StageConfig
 from awase.data import Dataset
+from awase.data.features import ClipDataset
 from awase.evaluation import score
 from awase.methods import build_method
-from awase.runner.build import build_classifier
+from awase.models import Classifier
+from awase.runner.build import build_model
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting
+from awase.runner.space_scores import space_metric_names
 from awase.runner.work import rule_context, sample_loss_of
 from awase.training.parts import match_parts
+
+SMALLER_IS_BETTER = ("loss", "MedR", "MeanR", "log_rank")
 
 
 def check_request(setting: Setting) -> None:
@@ -26,31 +31,68 @@ def check_request(setting: Setting) -> None:
     check_selection(setting.experiment.selection, setting.dataset)
     seen = set()
     for stage in _stages(setting.experiment, setting):
-        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing"}
+        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing", "retrieval"}
         shape = stage.model_dump_json(include=fields)
         if shape not in seen:
             _check_stage(stage, setting)
+            _check_space_metric(stage, setting.experiment.selection)
         seen.add(shape)
 
 
 def _check_stage(stage: StageConfig, setting: Setting) -> None:
+    _check_task(stage, setting.dataset.task)
+    _check_candidates(stage, setting.dataset)
     try:
-        model = build_classifier(stage, setting.spec, {})
+        model = build_model(stage, setting.spec, {})
     except (RuntimeError, UnpicklingError) as error:
         # Weights that do not fit, or a pickle of more than tensors: torch's own errors.
         raise ValueError(f"The model of stage {stage.name!r} cannot be built: {error}") from error
     trained = match_parts(stage.train, model.parts()) if stage.train else ()
-    if stage.balancing is not None:
+    if stage.balancing is not None and isinstance(model, Classifier):
         loss = sample_loss_of(stage.training, setting)
         build_rule(stage.balancing, rule_context(model, stage, trained, setting, loss))
 
 
-def check_selection(selection: SelectionConfig, dataset: Dataset) -> None:
+def _check_task(stage: StageConfig, task: str) -> None:
+    if stage.retrieval is None and task == "retrieval":
+        raise ValueError(
+            f"Stage {stage.name!r} learns classes, and the data's task is retrieval, which has none; use a method with "
+            "a joint space (mcn), or say --set data.task=single_label."
+        )
+    if stage.retrieval is not None and task != "retrieval":
+        raise ValueError(
+            f"Stage {stage.name!r} learns a joint space, and the data's task is {task}; say --set data.task=retrieval."
+        )
+
+
+def _check_candidates(stage: StageConfig, dataset: Dataset | ClipDataset) -> None:
+    if stage.retrieval is not None and stage.retrieval.loss == "mil_nce" and not dataset.candidate_modalities:
+        raise ValueError(
+            f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions, and no modality "
+            "of the data has candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
+            "another loss, for example mms."
+        )
+
+
+def _check_space_metric(stage: StageConfig, selection: SelectionConfig) -> None:
+    """Every stage chooses its epoch by the same metric, so a stage on fewer modalities must have it too."""
+    known = space_metric_names(stage.modalities)
+    if stage.retrieval is not None and selection.metric not in known:
+        raise ValueError(
+            f"Selection asks for the metric {selection.metric!r}, which stage {stage.name!r} on "
+            f"{', '.join(stage.modalities)} does not have; valid names: {', '.join(known)}."
+        )
+
+
+def check_selection(selection: SelectionConfig, dataset: Dataset | ClipDataset) -> None:
     """Raises `ValueError` for a metric that validation does not have, and for the wrong direction of one it has."""
-    known = score(np.eye(2), np.eye(2) if dataset.task == "multi_label" else np.arange(2), dataset.task)
+    if dataset.task == "retrieval":
+        known = space_metric_names(dataset.modalities)
+    else:
+        known = tuple(score(np.eye(2), np.eye(2) if dataset.task == "multi_label" else np.arange(2), dataset.task))
     if selection.metric not in known:
         raise ValueError(f"Selection asks for the metric {selection.metric!r}; valid names: {', '.join(known)}.")
-    better = "min" if selection.metric == "loss" else "max"
+    better = "min" if selection.metric.partition(" ")[0] in SMALLER_IS_BETTER else "max"
     if selection.direction != better:
         raise ValueError(
             f"Selection by {selection.metric!r} with direction {selection.direction!r} would keep the worst epoch; "

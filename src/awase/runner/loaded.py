@@ -9,33 +9,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from awase.config import DataConfig, Runtime, TextInput
+from awase.config import Runtime, TextInput
 from awase.data import Dataset
-from awase.data.labels import Task
-from awase.data.unlabelled import SPLIT, open_unlabelled
+from awase.data.labels import LabelTask
+from awase.data.unlabelled import SPLIT
 from awase.evaluation import collect, to_predictions
-from awase.files import write_text
 from awase.models import Classifier
-from awase.models.classifier import part_of
-from awase.runner.build import build_classifier
-from awase.runner.card import model_card
-from awase.runner.nodes import check_fit, load_tensors
+from awase.runner.new_rows import open_new_rows
+from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import (
-    MODEL_NAME,
-    WEIGHTS_NAME,
     OwnEncoders,
     find_folder,
     model_file,
     read_saved,
-    read_weights,
-    without_weights,
 )
-from awase.runner.setting import build_tokenizers, resolve_device
+from awase.runner.setting import resolve_device
 from awase.runner.spec import SavedModel
 from awase.statistics import Predictions
-from awase.training.checkpoint import write_tensors
 
 BATCH_SIZE = 32
 log = logging.getLogger(__name__)
@@ -78,7 +69,13 @@ class Model:
         folder = find_folder(source)
         saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
         place = Runtime().cache if cache is None else Path(cache)
-        return cls(saved, _classifier(folder, saved, place), resolve_device(device), place)
+        model = restored_model(folder, saved, place)
+        if not isinstance(model, Classifier):
+            raise ValueError(
+                f"{source} is a joint space, which decides between no classes; in Python load it with awase.Space, and "
+                "see what it retrieves with `awase report` and `awase evaluate`."
+            )
+        return cls(saved, model, resolve_device(device), place)
 
     def predict(self, rows: Path | str | Iterable[Mapping[str, Any]]) -> Predictions:
         """The logits and decisions for a table, or for dictionaries of column -> path, text or numbers.
@@ -90,7 +87,7 @@ class Model:
         if isinstance(rows, Path | str):
             return self._predict_table(Path(rows))
         texts = {setting.column for setting in self.saved.spec.inputs.values() if isinstance(setting, TextInput)}
-        lines = [json.dumps({key: _cell(value, key in texts) for key, value in row.items()}) for row in rows]
+        lines = [json.dumps({key: cell(value, key in texts) for key, value in row.items()}) for row in rows]
         if not lines:
             raise ValueError("There are no rows to predict; give at least one dictionary.")
         with tempfile.TemporaryDirectory() as folder:
@@ -100,13 +97,7 @@ class Model:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the weights (safetensors), the configuration and a model card."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous() for name, value in self.classifier.state_dict().items()}
-        write_tensors(target / WEIGHTS_NAME, state, {"format": "pt"})
-        whole = self.saved.model_copy(update={"hashes": ()})
-        write_text(target / MODEL_NAME, whole.model_dump_json(indent=1) + "\n")
-        write_text(target / "README.md", model_card(self.saved))
+        save_model(Path(folder), self.saved, self.classifier)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
         """Uploads what `save_pretrained` writes; returns the address. Needs a token of the Hub."""
@@ -119,16 +110,7 @@ class Model:
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder))
 
     def _predict_table(self, table: Path) -> Predictions:
-        spec = self.saved.spec
-        data = DataConfig(manifest=table, inputs={name: spec.inputs[name] for name in self.modalities})
-        dataset = open_unlabelled(
-            data,
-            cache=self.cache,
-            cache_gib=Runtime().cache_gib,
-            tokenizers=build_tokenizers(data, spec.encoders),
-            num_samples=spec.num_samples,
-        )
-        return predict_dataset(self, dataset)
+        return predict_dataset(self, open_new_rows(self.saved.spec, self.modalities, table, cache=self.cache))
 
 
 def predict_dataset(model: Model, dataset: Dataset) -> Predictions:
@@ -140,7 +122,7 @@ def predict_dataset(model: Model, dataset: Dataset) -> Predictions:
         )
     loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
     outputs = collect(model.classifier, loader.epoch(0), model.device, features=False)
-    task: Task = "multi_label" if model.saved.spec.multi_label else "single_label"
+    task: LabelTask = "multi_label" if model.saved.spec.multi_label else "single_label"
     unlabelled = type(outputs)(**{**vars(outputs), "targets": None})
     return to_predictions(unlabelled, SPLIT, task, threshold=model.saved.threshold)
 
@@ -152,29 +134,7 @@ def load_model(
     return Model.from_pretrained(source, device=device, cache=cache, encoders=encoders)
 
 
-def _classifier(folder: Path, saved: SavedModel, cache: Path) -> Classifier:
-    parts = list(read_weights(folder, saved, cache))
-    frozen = _never_trained(saved, parts) if saved.hashes else set()
-    bare = without_weights(saved, keep=frozen)
-    classifier = build_classifier(bare.stage, bare.spec, bare.derived)
-    own = classifier.state_dict()
-    # A run's stages may hold parts that its last model has no place for; what lies beside a model belongs to it.
-    used = [{k: v for k, v in part.items() if k in own} if saved.hashes else part for part in parts]
-    whole = {name: value for part in used for name, value in part.items()}
-    random = saved.hashes and not any(config.pretrained for config in saved.spec.encoders.values())
-    needed = [name for name in own if part_of(name) not in {f"{modality}.encoder" for modality in frozen}]
-    check_fit(whole, own, f"The weights of {folder} are", needed=() if random else needed)
-    load_tensors(classifier, whole)
-    return classifier
-
-
-def _never_trained(saved: SavedModel, parts: list[dict[str, Tensor]]) -> set[str]:
-    """The modalities whose encoders no stage trained: their weights are what the pretrained files, or the seed, say."""
-    trained = {part_of(name) for part in parts for name in part}
-    return {name for name in saved.stage.modalities if f"{name}.encoder" not in trained}
-
-
-def _cell(value: Any, is_text: bool) -> Any:
+def cell(value: Any, is_text: bool) -> Any:
     """A value of a dictionary as JSON has it; a path, or the name of a file, is made absolute."""
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         return value.tolist()

@@ -11,12 +11,13 @@ from awase.evaluation import Outputs, probe_scores
 from awase.evaluation.classification import as_array
 from awase.evaluation.decided import Decided, constant, decide
 from awase.evaluation.evidence import Measured, OwnModel
-from awase.evaluation.shapley import MAX_MODALITIES, Subset, subsets
+from awase.evaluation.shapley import MAX_MODALITIES
 from awase.models import Classifier
 from awase.runner.again import Reopened
 from awase.runner.final import labelled, without
 from awase.runner.own_stages import OwnStage
 from awase.runner.work import look
+from awase.statistics.shapley import Subset, subsets
 
 Split = Literal["val", "test"]
 Look = Callable[[str], Outputs]
@@ -32,7 +33,7 @@ class _Pass:
 
     def __init__(self, run: Reopened, split: Split) -> None:
         self.run, self.split, self.setting = run, split, run.setting
-        self.task, self.threshold = run.setting.dataset.task, run.model.saved.threshold
+        self.task, self.threshold = run.setting.label_task, run.model.saved.threshold
         self.model = run.model.classifier
         self.look = _remembered(self.model, run)
         self.outputs = self.look(split)

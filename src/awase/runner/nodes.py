@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from torch import Tensor
 from awase.config import DeriveConfig, Node, ObjectiveConfig, StageConfig
 from awase.evaluation import Outputs
 from awase.evaluation.classification import as_array
-from awase.models import Classifier
+from awase.models import Classifier, Retrieval
 from awase.records import Epoch
-from awase.runner.build import OBJECTIVE, build_classifier
+from awase.runner.build import OBJECTIVE, Model, build_classifier, build_model, build_retrieval
 from awase.runner.setting import Setting
-from awase.runner.work import classification_work, look, split_metrics, validation_metrics
+from awase.runner.space_scores import space_metrics
+from awase.runner.space_work import begin_anew, space_work
+from awase.runner.work import classification_work, look, split_metrics
 from awase.training.checkpoint import CheckpointWriter, read_checkpoint
 from awase.training.decisions import DECISIONS, MEASURED
 from awase.training.digest import tensors_digest
@@ -30,6 +32,9 @@ from awase.training.parts import freeze_except, frozen_tensors, match_parts, tra
 from awase.training.store import StoredStage
 
 log = logging.getLogger(__name__)
+AnyModel = TypeVar("AnyModel", Classifier, Retrieval)
+HEADS = ("heads.", "fusion.", "projections.", "reconstructions.")
+"""Of these state names on, parameters learn at the head's rate."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,14 @@ class NodeRunner:
         return last
 
     def model(self, result: StageResult) -> Classifier:
-        """The model of a finished stage on the device, all of it frozen."""
-        model = build_classifier(result.stage, self.setting.spec, result.derived)
+        """The classifier of a finished stage on the device, all of it frozen."""
+        return self._frozen(build_classifier(result.stage, self.setting.spec, result.derived), result)
+
+    def space(self, result: StageResult) -> Retrieval:
+        """The model of a finished stage in a joint space on the device, all of it frozen."""
+        return self._frozen(build_retrieval(result.stage, self.setting.spec), result)
+
+    def _frozen(self, model: AnyModel, result: StageResult) -> AnyModel:
         load_tensors(model, result.tensors)
         freeze_except(model, ())
         return model.to(self.setting.device).eval()
@@ -91,8 +102,10 @@ class NodeRunner:
 
     def _stage(self, stage: StageConfig) -> StageResult:
         derived = {option: self.decisions[name] for option, name in stage.derived.items()}
-        model = build_classifier(stage, self.setting.spec, derived)
+        model = build_model(stage, self.setting.spec, derived)
         inherited = self._inherit(model, stage)
+        if isinstance(model, Retrieval):
+            begin_anew(model, stage)
         trained = match_parts(stage.train, model.parts()) if stage.train else ()
         fresh = {name: value for name, value in model.state_dict().items() if name not in inherited}
         parents = [self.stages[name].hash for name in stage.start]
@@ -117,7 +130,7 @@ class NodeRunner:
                 self.on_epoch(address, stage, Epoch(**entry))
         return StageResult(stage, address, reused, tensors, derived, stored.facts)
 
-    def _inherit(self, model: Classifier, stage: StageConfig) -> set[str]:
+    def _inherit(self, model: Model, stage: StageConfig) -> set[str]:
         """Loads what the earlier stages made into the model; returns the names of the tensors that came from them."""
         own = model.state_dict()
         inherited: set[str] = set()
@@ -133,7 +146,7 @@ class NodeRunner:
         return inherited
 
     def _train(
-        self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str, derived: dict[str, Any]
+        self, stage: StageConfig, model: Model, trained: tuple[str, ...], address: str, derived: dict[str, Any]
     ) -> StoredStage:
         setting = self.setting
         model.to(setting.device)
@@ -160,7 +173,7 @@ class NodeRunner:
             "total_parameters": sum(p.numel() for p in model.parameters()),
             "seconds": time.monotonic() - started,
             "peak_memory_mib": peak_memory_mib(setting.device),
-            "val": validation_metrics(model, setting) if work is None else work.validate(),
+            "val": self._metrics(model, stage),
         }
         facts["guards"] = self._guards(stage, model) if trained else {}
         tensors = trained_tensors(model.parts(), trained)
@@ -169,11 +182,20 @@ class NodeRunner:
             setting.store.publish(address, whole, facts)
         return StoredStage(address, whole, facts)
 
-    def _ends(self, model: Classifier) -> dict[str, float]:
+    def _ends(self, model: Model) -> dict[str, float]:
         """The mean loss on train and on validation in evaluation mode, without augmentation."""
+        assert isinstance(model, Classifier), "only measuring stages of classification ask for it"
         return {split: split_metrics(model, split, self.setting)["loss"] for split in ("train", "val")}
 
-    def _work(self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], derived: dict[str, Any]) -> Work:
+    def _metrics(self, model: Model, stage: StageConfig) -> dict[str, float]:
+        """The metrics of a stage's model on validation."""
+        if isinstance(model, Retrieval):
+            return space_metrics(model, stage, "val", self.setting)
+        return split_metrics(model, "val", self.setting)
+
+    def _work(self, stage: StageConfig, model: Model, trained: tuple[str, ...], derived: dict[str, Any]) -> Work:
+        if isinstance(model, Retrieval):
+            return space_work(model, stage, trained, self.setting)
         found = {k: v for k, v in derived.get(OBJECTIVE, {}).items() if k in ObjectiveConfig.model_fields}
         objective = ObjectiveConfig.model_validate({**stage.objective.model_dump(), **found})
         teachers: dict[str, Classifier] = {}
@@ -183,7 +205,7 @@ class NodeRunner:
         return classification_work(model, stage, trained, self.setting, objective=objective, teachers=teachers)
 
     def _loop(
-        self, stage: StageConfig, model: Classifier, trained: tuple[str, ...], address: str, work: Work
+        self, stage: StageConfig, model: Model, trained: tuple[str, ...], address: str, work: Work
     ) -> dict[str, Any]:
         setting = self.setting
         path = setting.store.checkpoint_file(address)
@@ -199,7 +221,7 @@ class NodeRunner:
         if stage.training.checkpoint_activations:
             enable_checkpointing(model)
         tensors = trained_tensors(model.parts(), trained)
-        heads = frozenset(name for name in tensors if name.startswith(("heads.", "fusion.")))
+        heads = frozenset(name for name in tensors if name.startswith(HEADS))
         checkpoint = read_checkpoint(path)
         if checkpoint is not None:
             kept = checkpoint.of("weights")
@@ -217,22 +239,19 @@ class NodeRunner:
             "still_improving": result.still_improving and not stage.measure_ends,  # a measurement is as long as it is
         }
 
-    def _guards(self, stage: StageConfig, model: Classifier) -> dict[str, dict[str, float]]:
+    def _guards(self, stage: StageConfig, model: Model) -> dict[str, dict[str, float]]:
         """The validation metric of each earlier stage's task, before this stage and with the parts it changed."""
         metric = self.setting.experiment.selection.metric
         guards = {}
         for name in stage.start:
             earlier = self.stages[name]
             adapters = {m: a for m, a in stage.adapters.items() if m in earlier.stage.modalities}
-            now = build_classifier(
-                earlier.stage.model_copy(update={"adapters": {**earlier.stage.adapters, **adapters}}),
-                self.setting.spec,
-                earlier.derived,
-            )
+            changed = earlier.stage.model_copy(update={"adapters": {**earlier.stage.adapters, **adapters}})
+            now = build_model(changed, self.setting.spec, earlier.derived)
             names = now.state_dict().keys()
             load_tensors(now, earlier.tensors)
             load_tensors(now, {key: value for key, value in model.state_dict().items() if key in names})
-            after = validation_metrics(now.to(self.setting.device), self.setting)
+            after = self._metrics(now.to(self.setting.device), changed)
             guards[name] = {"before": earlier.facts["val"][metric], "after": after[metric]}
         return guards
 
@@ -249,7 +268,7 @@ def aligned(outputs: Mapping[str, Outputs]) -> tuple[dict[str, NDArray[np.float6
     return logits, targets
 
 
-def load_tensors(model: Classifier, tensors: dict[str, Tensor]) -> None:
+def load_tensors(model: Model, tensors: dict[str, Tensor]) -> None:
     """Copies the tensors into the model; raises `ValueError` for one that the model does not have in that shape."""
     check_fit(tensors, model.state_dict(), "The weights are")
     model.load_state_dict(tensors, strict=False)
@@ -271,7 +290,7 @@ def check_fit(
         raise ValueError(f"{what} of another model: {', '.join(absent[:3])}{more} are not among them.")
 
 
-def enable_checkpointing(model: Classifier) -> None:
+def enable_checkpointing(model: Model) -> None:
     """Activation checkpointing in every encoder; raises `ValueError` for one that cannot."""
     for name, encoder in model.encoders.items():
         enable = getattr(encoder, "enable_checkpointing", None)

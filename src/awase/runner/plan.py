@@ -3,7 +3,7 @@
 from awase.config import Experiment, Node, Runtime, StageConfig
 from awase.distributed import ALONE
 from awase.methods import build_method
-from awase.runner.build import build_classifier
+from awase.runner.build import build_model
 from awase.runner.check import check_request
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting, open_setting
@@ -32,7 +32,7 @@ def _describe(node: Node, setting: Setting) -> str:
     if not isinstance(node, StageConfig):
         return f"  decide {node.name}: {node.function} of {', '.join(node.stages)}"
     plain = {"of": node.fusion.options.get("of", "logits")} if node.fusion.name == "late_mean" else {}
-    model = build_classifier(node.model_copy(update={"derived": {}}), setting.spec, plain)
+    model = build_model(node.model_copy(update={"derived": {}}), setting.spec, plain)
     trained = match_parts(node.train, model.parts()) if node.train else ()
     count = sum(parameter.numel() for parameter in freeze_except(model, trained).values())
     total = sum(parameter.numel() for parameter in model.parameters())

@@ -24,6 +24,7 @@ from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.overrides import changed_settings
 from awase.runner.saved import MODEL_NAME
 from awase.runner.setting import Setting, open_setting
+from awase.runner.space_final import score_spaces
 from awase.runner.spec import SavedModel
 from awase.runner.tracking import Tracker
 from awase.statistics import write_predictions
@@ -89,20 +90,29 @@ def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
         try:
             attempts = list(attempt_all(setting, method, tracker))
             best = choose(attempts, setting.experiment.selection.direction)
-            final = score_run(best.runner, best.last)
-            probes = probe_all(best.runner) if setting.experiment.probe else {}
+            final = score(best, folder)
+            probes = probe_all(best.runner) if setting.experiment.probe and final.predictions is not None else {}
         except TrainingDivergedError as error:
             failed = failed_record(setting, method, started, str(error))
             write_record(folder, failed)
             raise
         finally:
             tracker.close()
-        write_predictions(folder / "predictions.parquet", final.predictions)
+        if final.predictions is not None:
+            write_predictions(folder / "predictions.parquet", final.predictions)
         finished = Finished(attempts, best, final, probes, started, time.monotonic() - clock)
         record = make_record(setting, method, finished)
         write_saved(folder, setting, finished, record)
         write_record(folder, record)
         return record
+
+
+def score(best: Attempt, folder: Path) -> Final:
+    """The one look at test: of classes by the last stage's model, of joint spaces by every stage's."""
+    if best.runner.setting.dataset.task == "retrieval":
+        metrics, retrieval = score_spaces(best.runner, best.last, folder)
+        return Final(metrics, None, 0.5, retrieval)
+    return score_run(best.runner, best.last)
 
 
 def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Record) -> None:
@@ -115,7 +125,7 @@ def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Re
         "version": record.versions.get("awase"),
         "fingerprint": record.data["fingerprint"],
         "test": {m.name: m.value for m in record.metrics if m.split == "test" and m.condition == "full"},
-        "count": next(m.count for m in record.metrics if m.split == "test"),
+        "count": next((m.count for m in record.metrics if m.split == "test"), 0),
     }
     saved = SavedModel(
         spec=setting.spec,
@@ -207,6 +217,7 @@ def make_record(setting: Setting, method: MethodConfig, finished: Finished) -> R
         seconds=finished.seconds,
         peak_memory_mib=max(result.facts["peak_memory_mib"] for result in stages),
         notes=tuple(notes(stages)),
+        retrieval=finished.final.retrieval,
     )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import Field
 
-from awase.config import EncoderConfig, Frozen, Input, StageConfig
+from awase.config import DataConfig, EncoderConfig, Frozen, Input, StageConfig
 from awase.data import Dataset
+from awase.data.features import ClipDataset
 
 
 class ModelSpec(Frozen):
@@ -21,6 +22,9 @@ class ModelSpec(Frozen):
     num_samples: dict[str, int | None]
     """Length of the waveforms of an audio modality."""
     encoders: dict[str, EncoderConfig]
+    start_column: str | None = None
+    """Column of the second at which a row's part of its files begins, where the data has one; also of new rows."""
+    end_column: str | None = None
     allow_pickle: bool = Field(False, exclude=True)
     """Whether pretrained weights may be read from a pickle; never written down."""
 
@@ -45,16 +49,22 @@ class SavedModel(Frozen):
 
 
 def model_spec(
-    dataset: Dataset, encoders: Mapping[str, EncoderConfig], seed: int, allow_pickle: bool = False
+    dataset: Dataset | ClipDataset,
+    encoders: Mapping[str, EncoderConfig],
+    seed: int,
+    allow_pickle: bool = False,
+    data: DataConfig | None = None,
 ) -> ModelSpec:
-    """The specification of models on this data set."""
+    """The specification of models on this data set, which `data` describes."""
     return ModelSpec(
         seed=seed,
         task=dataset.task,
         classes=dataset.classes,
         inputs=dict(dataset.inputs),
         shapes={name: dataset.input_shape(name) for name in dataset.modalities},
-        num_samples={name: getattr(dataset.columns[name], "num_samples", None) for name in dataset.modalities},
+        num_samples={name: getattr(dataset.columns.get(name), "num_samples", None) for name in dataset.modalities},
         encoders=dict(encoders),
+        start_column=None if data is None else data.start_column,
+        end_column=None if data is None else data.end_column,
         allow_pickle=allow_pickle,
     )

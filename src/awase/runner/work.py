@@ -1,6 +1,6 @@
 """What a classification stage gives the loop: batches, losses, validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,14 @@ from awase.balancing import Forward, Rule, RuleContext, build_rule
 from awase.config import ObjectiveConfig, StageConfig, TrainConfig
 from awase.evaluation import Keep, Outputs, collect, score
 from awase.models import Classifier
-from awase.models.classifier import part_of, presence
+from awase.models.encode import presence
+from awase.models.parts import part_of
 from awase.objectives import SampleLoss, binary_cross_entropy, cross_entropy, feature_distance, modality_losses
-from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
+from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast, of_finished, of_stage
 from awase.runner.setting import Setting
 from awase.training.loop import Work
 from awase.training.parts import set_modes
-from awase.types import Batch
+from awase.types import Batch, Loader
 
 
 def classification_work(
@@ -30,9 +31,9 @@ def classification_work(
     teachers: Mapping[str, Classifier],
 ) -> Work:
     """The work of one stage on one model; `objective` with its derived values, `teachers` by modality."""
-    known = KnownFeatures(model, stage, trained, setting)
+    known = of_stage(model, stage, trained, setting)
     loss = sample_loss_of(stage.training, setting)
-    batches = known.train_loader()
+    batches = train_loader(stage, known.missing("train"), setting)
     steps = -(-len(batches) // stage.training.accumulate)
     context = rule_context(model, stage, trained, setting, loss, steps_per_epoch=steps)
     rule = build_rule(stage.balancing, context).to(setting.device)
@@ -40,8 +41,25 @@ def classification_work(
         batches=batches,
         forward=Step(model, objective, loss, teachers, rule, known, setting),
         rule=rule,
-        validate=lambda: validation_metrics(model, setting, known),
+        validate=lambda: split_metrics(model, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
+    )
+
+
+def train_loader(stage: StageConfig, inputs: Sequence[str], setting: Setting) -> Loader:
+    """Augmented, shuffled training batches for this process, with the inputs of these modalities."""
+    training = stage.training
+    return setting.dataset.loader(
+        "train",
+        batch_size=training.batch_size,
+        modalities=stage.modalities,
+        inputs=inputs,
+        seed=setting.seed,
+        train=True,
+        mixup=training.mixup,
+        workers=setting.runtime.workers,
+        rank=setting.world.rank,
+        world_size=setting.world.size,
     )
 
 
@@ -119,7 +137,13 @@ def look(
     keep: Keep | None = None,
     known: KnownFeatures | None = None,
 ) -> Outputs:
-    """Everything the model says about a split, without augmentation; `keep` takes modalities away."""
+    """Everything the model says about a split, without augmentation; `keep` takes modalities away.
+
+    `known` are its features where it still learns; a model that stands still, as without it, encodes what no model of
+    the setting has encoded before.
+    """
+    if known is None and keep is None:
+        known = of_finished(model, setting)
     loader = setting.dataset.loader(
         split,
         batch_size=EVALUATION_BATCH,
@@ -137,18 +161,13 @@ def look(
         )
 
 
-def validation_metrics(model: Classifier, setting: Setting, known: KnownFeatures | None = None) -> dict[str, float]:
-    """The metrics of the model on validation; several labels at the threshold 0.5."""
-    return split_metrics(model, "val", setting, known)
-
-
 def split_metrics(
     model: Classifier, split: str, setting: Setting, known: KnownFeatures | None = None
 ) -> dict[str, float]:
     """The metrics of the model on a split, without augmentation; several labels at the threshold 0.5."""
     outputs = look(model, split, setting, known=known)
     assert outputs.targets is not None, "an experiment's rows have labels"
-    return score(outputs.logits, outputs.targets, setting.dataset.task)
+    return score(outputs.logits, outputs.targets, setting.label_task)
 
 
 def sample_loss_of(training: TrainConfig, setting: Setting) -> SampleLoss:

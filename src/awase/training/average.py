@@ -5,11 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+MEMORY = "objective.memory."
+"""Names of tensors that begin so are a queue and centroids: their rows are replaced, a mean of them means nothing."""
+
 
 class WeightAverage:
     """e <- d e + (1 - d) w after each optimiser step, with the usual warm-up d = min(decay, (1 + n) / (10 + n)).
 
-    Tensors that are not floating point (BatchNorm's counters) are copied.
+    Tensors that are not floating point (BatchNorm's counters) are copied, and so is what an objective remembers of
+    single samples (`MEMORY`).
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], decay: float) -> None:
@@ -24,7 +28,7 @@ class WeightAverage:
         self.num_updates += 1
         for name, mean in self.tensors.items():
             value = tensors[name].detach()
-            if mean.is_floating_point():
+            if mean.is_floating_point() and not name.startswith(MEMORY):
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awase.balancing import Forward, Rule
+from awase.balancing import Rule
 from awase.config import SelectionConfig, TrainConfig
 from awase.distributed import ALONE, World
+from awase.models.parts import part_of
 from awase.records import Epoch
 from awase.training.average import WeightAverage
 from awase.training.checkpoint import Checkpoint, CheckpointWriter
@@ -39,10 +40,14 @@ class Work:
     """What a stage does with the loop: batches, the losses of a batch, the rule that balances them, and validation."""
 
     batches: Loader
-    forward: Callable[[Batch], Forward]
+    forward: Callable[[Batch], Any]
+    """A `Forward`, or of a task without classes anything with the `total` losses of its samples."""
     rule: Rule
     validate: Callable[[], dict[str, float]]
     set_modes: Callable[[], None]
+    collective: bool = False
+    """Whether the losses of a batch are of the samples of all processes: then a process without a share of it must
+    make the forward and backward pass all the same."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,9 @@ class Loop:
         self.work = work
         self.settings = settings
         self.optimiser = build_optimiser(self.parameters, heads, config)
-        self.average = WeightAverage(self.tensors, config.average_decay) if config.average == "ema" else None
-        context = work.rule.context
-        self.observed = Observed(context.model.modalities, self.parameters, context.multi_label)
+        self.averaged = {name: value for name, value in self.tensors.items() if _is_averaged(name, value)}
+        self.average = WeightAverage(self.averaged, config.average_decay) if config.average == "ema" else None
+        self.observed = Observed(work.rule, self.parameters)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(work.batches) // config.accumulate)
@@ -121,7 +126,8 @@ class Loop:
             self._finish_epoch()
             self._save()
         chosen = self.best if self.config.select == "best" else self._current()
-        copy_tensors(chosen, self.tensors)
+        if chosen is not self.tensors:
+            copy_tensors(chosen, self.tensors)
         return self._result()
 
     # ---- one epoch -----------------------------------------------------------------------------------------------
@@ -163,13 +169,13 @@ class Loop:
         self.optimiser.zero_grad(set_to_none=True)
         progress.optimiser_step += 1
         if self.average is not None:
-            self.average.update(self.tensors)
+            self.average.update(self.averaged)
         self.settings.on_step()
 
     def _add_gradients(self, batch: Batch) -> None:
         """Forward and backward of one micro-batch; a process may have no share of a small last one."""
         rule = self.work.rule
-        forward = self.work.forward(rule.view(batch)) if len(batch) else None
+        forward = self.work.forward(rule.view(batch)) if len(batch) or self.work.collective else None
         statistics = rule.statistics(forward)
         if statistics is not None:
             self.settings.world.sum_([statistics])
@@ -246,6 +252,7 @@ class Loop:
             val_metric=value,
             learning_rate=self.optimiser.param_groups[0]["lr"],
             seconds=progress.epoch_seconds,
+            metrics=metrics,
             **self.observed.means(self.settings.world),
         )
         progress.curve.append(entry.model_dump())
@@ -262,7 +269,7 @@ class Loop:
         """Validation of the weights that would be kept: the average where there is one."""
         if self.average is None:
             return self.work.validate()
-        own = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        own = {name: tensor.detach().clone() for name, tensor in self.averaged.items()}
         copy_tensors(self.average.tensors, self.tensors)
         try:
             return self.work.validate()
@@ -334,6 +341,11 @@ class Loop:
         self.progress = Progress(**checkpoint.facts["progress"])
         for entry in self.progress.curve:
             self.settings.on_epoch(Epoch(**entry))
+
+
+def _is_averaged(name: str, tensor: Tensor) -> bool:
+    """Whether averaging the weights takes in a tensor: not what an objective remembers, a queue or centroids."""
+    return isinstance(tensor, nn.Parameter) or part_of(name) != "objective"
 
 
 @torch.no_grad()

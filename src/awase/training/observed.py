@@ -1,20 +1,23 @@
 """What an epoch shows of each modality beside the loss: its encoder's gradient, and what its own logits know."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from awase.balancing import Forward, target_scores
+from awase.balancing import Forward, Rule, target_scores
 from awase.distributed import World
-from awase.models.classifier import part_of
+from awase.models.parts import part_of
 
 
 class Observed:
     """Sums over an epoch, on the parameters' device, so that a step waits for nothing."""
 
-    def __init__(self, modalities: tuple[str, ...], parameters: Mapping[str, nn.Parameter], multi_label: bool) -> None:
-        self.multi_label = multi_label
+    def __init__(self, rule: Rule, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.balances = rule.balances
+        self.multi_label = rule.balances and rule.context.multi_label
+        modalities = rule.context.model.modalities if rule.balances else ()
         self.encoders: dict[str, list[nn.Parameter]] = {}
         for name, parameter in parameters.items():
             modality, _, kind = part_of(name).partition(".")
@@ -37,8 +40,14 @@ class Observed:
                 self.sums[f"norm|{name}"] += torch.stack([norm, norm.new_ones(())])
 
     @torch.no_grad()
-    def note_scores(self, forward: Forward) -> None:
-        """Adds the probability that each modality's own logits give the target (several labels: the mean over them)."""
+    def note_scores(self, forward: Any) -> None:
+        """Adds the probability that each modality's own logits give the target (several labels: the mean over them).
+
+        Of a task without classes nothing.
+        """
+        if not self.balances:
+            return
+        assert isinstance(forward, Forward), "what is balanced has logits"
         targets = forward.batch.targets
         assert targets is not None, "training rows have labels"
         for name, logits in forward.output.modality_logits.items():

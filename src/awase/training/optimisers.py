@@ -33,20 +33,24 @@ def build_optimiser(parameters: Mapping[str, nn.Parameter], heads: frozenset[str
     ]
     if config.optimiser == "sgd":
         return SGD(settings, lr=config.learning_rate, momentum=config.momentum)
-    return AdamW(settings, lr=config.learning_rate)
+    # One pass over each tensor instead of ten. GPUs keep torch's own choice, whose step counters lie on the CPU.
+    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters.values())
+    return AdamW(settings, lr=config.learning_rate, fused=True if on_cpu and parameters else None)
 
 
 def rate_factor(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
     """The factor on the learning rate at optimiser step `step` (from 0): linear warm-up, then the schedule.
 
-    cosine: (1 + cos(pi t)) / 2 with t the share of the steps after warm-up that are done.
+    cosine: (1 + cos(pi t)) / 2 with t going from `schedule_from` to `schedule_to` with the steps after warm-up.
     """
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
         return min((step + 1) / warmup, 1.0)
     if config.schedule == "cosine":
         total = max(config.epochs * steps_per_epoch - warmup, 1)
-        return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))
+        done = min((step - warmup) / total, 1.0)
+        begin, end = config.schedule_from, config.schedule_to
+        return 0.5 * (1 + math.cos(math.pi * (begin + (end - begin) * done)))
     if config.schedule == "step":
         return float(config.step_factor ** (step // steps_per_epoch // config.step_epochs))
     return 1.0

@@ -5,7 +5,8 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from awase.models.classifier import ADAPTER_MARK, Classifier, part_of
+from awase.models import Classifier, Retrieval
+from awase.models.parts import ADAPTER_MARK, OF_A_MODALITY, part_of
 
 
 def match_parts(patterns: Sequence[str], parts: Iterable[str]) -> tuple[str, ...]:
@@ -20,7 +21,7 @@ def match_parts(patterns: Sequence[str], parts: Iterable[str]) -> tuple[str, ...
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def freeze_except(model: Classifier, trained: Sequence[str]) -> dict[str, nn.Parameter]:
+def freeze_except(model: Classifier | Retrieval, trained: Sequence[str]) -> dict[str, nn.Parameter]:
     """The parameters of the trained parts by name, after setting `requires_grad` of every parameter accordingly."""
     chosen = {}
     for name, parameter in model.named_parameters():
@@ -31,7 +32,7 @@ def freeze_except(model: Classifier, trained: Sequence[str]) -> dict[str, nn.Par
     return chosen
 
 
-def set_modes(model: Classifier, trained: Sequence[str]) -> None:
+def set_modes(model: Classifier | Retrieval, trained: Sequence[str]) -> None:
     """Training mode for what learns, evaluation mode for what is frozen: its BatchNorm and dropout stand still."""
     model.eval()
     for name, encoder in model.encoders.items():
@@ -41,9 +42,12 @@ def set_modes(model: Classifier, trained: Sequence[str]) -> None:
             for path, module in encoder.named_modules():
                 if ADAPTER_MARK in f".{path}.":
                     module.train()
-    for name, head in model.heads.items():
-        head.train(f"{name}.head" in trained)
-    model.fusion.train("fusion" in trained)
+    for attribute, children in model.named_children():
+        if attribute in OF_A_MODALITY:
+            for name, head in children.named_children():
+                head.train(f"{name}.{OF_A_MODALITY[attribute]}" in trained)
+    if isinstance(model, Classifier):
+        model.fusion.train("fusion" in trained)
 
 
 def frozen_tensors(parts: Mapping[str, Mapping[str, Tensor]], trained: Sequence[str]) -> dict[str, Tensor]:

@@ -73,9 +73,12 @@ class ScenesSource:
         }
         self.rows = Rows(
             ids=tuple(f"{split}-{index:05d}" for split, index in self._places),
-            labels=tuple((label_of(self._latents[place], self.config, tuple(self.inputs)),) for place in self._places),
+            labels=tuple(() if config.task == "retrieval" else (self._label(place),) for place in self._places),
             splits=tuple(split for split, _ in self._places),
         )
+
+    def _label(self, place: tuple[str, int]) -> str:
+        return label_of(self._latents[place], self.config, tuple(self.inputs))
 
     def fingerprint(self, index: int) -> str:
         """Returns a hash of everything the clip is made from."""
@@ -150,8 +153,8 @@ def _best(config: ScenesConfig, given: set[str], in_use: set[str]) -> float:
 
 
 def _check_labels(config: DataConfig, inputs: dict[str, Input]) -> None:
-    if config.task != "single_label":
-        raise ValueError(f"Every clip of scenes has one label; the task given is {config.task!r}.")
+    if config.task == "multi_label":
+        raise ValueError("Every clip of scenes has one label; the task given is 'multi_label'.")
     if config.fold is not None:
         raise ValueError("The data set 'scenes' has no folds; change data.scenes.generator_seed for other clips.")
     if config.scenes.labels == "unique" and config.scenes.unique_to not in inputs:

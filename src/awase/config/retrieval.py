@@ -1,0 +1,130 @@
+"""A joint space: how each modality comes into it, what draws pairs together, and what begins anew with a stage."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from awase.config.base import Frozen
+
+Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin", "mil_nce"]
+TEMPERATURES = {"info_nce": 0.07, "normalised_softmax": 0.05, "sigmoid": 0.1}
+"""The losses that have a temperature, and what it is unless another is set."""
+Begin = Literal["queue", "centroids", "temperature", "batch_statistics"]
+
+
+class SpaceConfig(Frozen):
+    """The joint space, and the way of each modality from its encoder's features into it."""
+
+    dim: int = Field(256, ge=1)
+    projection: str = "gated"
+    projections: dict[str, str] = {}
+    """Per modality; one that is not named has `projection`."""
+    reconstruction: int | None = Field(None, ge=1)
+    """Hidden width of the heads that rebuild each modality's features from its embedding; None: no such heads."""
+    rectify: bool = False
+    """Whether those heads end in a ReLU, as in MCN, whose features are all 0 or more."""
+
+    def projection_of(self, modality: str) -> str:
+        """The name of the projection of one modality."""
+        return self.projections.get(modality, self.projection)
+
+
+class ClusteringConfig(Frozen):
+    """Online clustering of the fused features, and the contrast of each modality with its cluster's centroid.
+
+    With a loss of cosines the vectors are of unit length here too, and their products are divided by the temperature.
+    """
+
+    num_clusters: int = Field(256, ge=2)
+    queue_rows: int = Field(40_960, ge=1)
+    """Fused features of earlier steps that are clustered with those of the step."""
+    push_rows: int | None = Field(None, ge=1)
+    """Of each group of `push_every` consecutive rows the first so many go into the queue; None: all."""
+    push_every: int = Field(1, ge=1)
+    refit_every: int = Field(20, ge=1)
+    """Steps between two fits of the centroids; the steps between assign only."""
+    reset_each_epoch: bool = False
+    """Whether the centroids of an epoch's first fit begin anew, as in the original; else from the last ones."""
+    assignment: Literal["kmeans", "sinkhorn"] = "kmeans"
+    margin: float = Field(0.001, ge=0)
+    weight: float = Field(1.0, ge=0)
+    of: Literal["modalities", "fused"] = "modalities"
+    """What is drawn to the centroid: each modality, or their mean."""
+
+
+class ReconstructionConfig(Frozen):
+    """Rebuilding each modality's features from its embedding (`SpaceConfig.reconstruction`)."""
+
+    weight: float = Field(50.0, ge=0)
+    detach: bool = True
+    """Whether the targets stand still. The original lets their gradient through, so that they may shrink."""
+
+
+class RetrievalConfig(Frozen):
+    """What a stage learns in a joint space. Each term covers the modalities that it names, or all of the stage's."""
+
+    space: SpaceConfig = SpaceConfig()
+    loss: Loss = "mms"
+    """`mil_nce` (raw dot products): pairs with a modality that has several candidates per sample
+    (`data.howto100m.candidates`); the others have `mms`."""
+    margin: float | None = Field(None, ge=0)
+    """Of `mms` (with `mil_nce`: of the pairs that have it) and `max_margin`; None: the loss's own, 0.001 and 0.1."""
+    temperature: float | None = Field(None, gt=0)
+    """What cosines are divided by; where it is learned, at the start. None: the loss's own, 0.07 for `info_nce`, 0.05
+    for `normalised_softmax`, 0.1 for `sigmoid`."""
+    bias: float = -10.0
+    """Added to the scores of `sigmoid`; learned together with its temperature."""
+    learn_temperature: bool = False
+    pairs: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """`audio+text` -> weight of its loss; empty: every pair of the stage's modalities with weight 1."""
+    shuffle_pairs: bool = False
+    """A control: every sample is drawn to the next one of its batch instead of to itself."""
+    clustering: ClusteringConfig | None = None
+    clustered: tuple[str, ...] = ()
+    """Modalities of the fused feature and of the contrast with its centroid; empty: all of the stage."""
+    reconstruction: ReconstructionConfig = ReconstructionConfig()
+    reconstructed: tuple[str, ...] = ()
+    """Modalities that are rebuilt, where the space has heads for it; empty: all of the stage."""
+    begin: tuple[Begin, ...] = ()
+    """What begins anew with this stage instead of going on from the stages it starts from. The optimiser always does;
+    the learning rate does unless `training.schedule_from` says else."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "RetrievalConfig":
+        has = self.loss in TEMPERATURES
+        if self.learn_temperature and not has:
+            raise ValueError(f"The loss {self.loss!r} has no temperature to learn; set learn_temperature=false.")
+        if self.temperature is not None and not has:
+            raise ValueError(f"The loss {self.loss!r} has no temperature; leave it out, or use info_nce.")
+        if self.margin is not None and self.loss not in ("mms", "max_margin", "mil_nce"):
+            raise ValueError(f"The loss {self.loss!r} has no margin; leave it out, or use mms or max_margin.")
+        return self
+
+    @property
+    def first_temperature(self) -> float:
+        """The temperature, or where it is learned its value at the start; 1 for a loss without one."""
+        return TEMPERATURES.get(self.loss, 1.0) if self.temperature is None else self.temperature
+
+
+class Curriculum(Frozen):
+    """Two stages instead of one: some modalities first, then all.
+
+    The optimiser always begins anew with the second stage; what else does is `schedule` and `begin`.
+    """
+
+    first: tuple[str, ...] = Field(min_length=2)
+    """The modalities of the first stage."""
+    second: Literal["strict", "relaxed"] = "strict"
+    """Which pairs the second stage draws together: those with a new modality, or all."""
+    terms: Literal["all", "new"] = "all"
+    """Which modalities its clustering and reconstruction cover."""
+    freeze: bool = False
+    """Whether the towers of the first stage stand still in the second."""
+    share: float = Field(0.5, gt=0, lt=1)
+    """Of the epochs, for the first stage: both together take as many steps as one joint stage."""
+    schedule: Literal["restart", "continue"] = "restart"
+    """Whether the learning rate rises to its full height again, or goes on down from where it was."""
+    begin: tuple[Begin, ...] = ()
+    """What the second stage forgets."""
+    shuffle_first: bool = False
+    """A control: the first stage draws each sample to another one."""

@@ -1,0 +1,136 @@
+"""A joint space on a split: its embeddings, the ranks in every direction, and the numbers that choose epochs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from awase.config import RetrievalConfig, StageConfig
+from awase.data import Dataset
+from awase.data.features import ClipDataset
+from awase.evaluation import Direction, Embedded, directions, embed, ranks_of
+from awase.models import Retrieval
+from awase.objectives import pair_losses
+from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
+from awase.runner.setting import Setting
+from awase.runner.space_files import numbered
+from awase.runner.space_state import SpaceState
+from awase.statistics import retrieval_metrics
+
+KS = (1, 5, 10)
+RAW = ("mms", "mil_nce")
+"""Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
+
+
+def uses_cosine(config: RetrievalConfig) -> bool:
+    """Whether the scores of a space are cosines."""
+    return config.loss not in RAW
+
+
+def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeatures | None = None) -> Embedded:
+    """The embeddings of every sample of a split that has one of the model's modalities."""
+    loader = setting.dataset.loader(
+        split,
+        batch_size=EVALUATION_BATCH,
+        modalities=model.modalities,
+        inputs=None if known is None else known.missing(split),
+        workers=setting.runtime.workers,
+    )
+    with autocast(setting):
+        return embed(
+            model,
+            loader.epoch(0),
+            setting.device,
+            known=None if known is None else lambda batch: known.of(batch, split),
+        )
+
+
+def space_metrics(
+    model: Retrieval, stage: StageConfig, split: str, setting: Setting, known: KnownFeatures | None = None
+) -> dict[str, float]:
+    """The metrics of a split: of every direction (`R@1 text->video`), and their means over the directed pairs.
+
+    `loss` is the contrastive loss of the stage's pairs in batches of the training's size. Raises `ValueError` where no
+    sample has one of the modalities.
+    """
+    assert stage.retrieval is not None, "the stage has a joint space"
+    embedded = embed_split(model, split, setting, known)
+    nobody = [name for name, rows in embedded.present.items() if not bool(rows.any())]
+    if nobody:
+        raise ValueError(
+            f"No sample of {split} has {', '.join(nobody)}, so nothing can be asked or found with it; give it such "
+            "samples, or leave the modality out."
+        )
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    found = {"loss": contrastive_loss(embedded, stage, model.objective, setting.dataset.candidate_modalities)}
+    by_direction = {
+        one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)
+    }
+    found |= mean_over_pairs(by_direction)
+    found |= {f"{name} {one}": value for one, values in by_direction.items() for name, value in values.items()}
+    return found
+
+
+def direction_metrics(
+    embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting
+) -> dict[str, float]:
+    """The numbers of one direction; none where there is no query."""
+    _, ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
+    return numbers_of(ranks.numpy(), len(embedded))
+
+
+def numbers_of(ranks: Int[np.ndarray, " queries"], gallery: int) -> dict[str, float]:
+    """R@k (a share) for the k below the size of the gallery, MedR and MeanR over those found, the mean log rank.
+
+    None at all without a query.
+    """
+    if len(ranks) == 0:
+        return {}
+    found = retrieval_metrics(ranks, gallery, tuple(k for k in KS if k < gallery))
+    recall = {f"R@{k}": value for k, value in found.recall.items()}
+    return {**recall, "MedR": found.median_rank, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
+
+
+def mean_over_pairs(by_direction: Mapping[Direction, Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every number that all directed pairs have."""
+    pairs = [values for one, values in by_direction.items() if one.is_pair]
+    shared = [name for name in pairs[0] if all(name in values for values in pairs)]
+    return {name: float(np.mean([values[name] for values in pairs])) for name in shared}
+
+
+@torch.no_grad()
+def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState, several: Sequence[str] = ()) -> float:
+    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the temperature of now.
+
+    `several` are the modalities with candidates in training; here each sample has one.
+    """
+    config, size = stage.retrieval, stage.training.batch_size
+    assert config is not None, "the stage has a joint space"
+    loss, total = state.contrast(device="cpu"), 0.0
+    for start in range(0, len(embedded), size):
+        rows = slice(start, start + size)
+        embeddings = {name: value[rows] for name, value in embedded.embeddings.items()}
+        present = {name: value[rows] for name, value in embedded.present.items()}
+        candidates = {}
+        if config.loss == "mil_nce":
+            candidates = {
+                name: (embeddings[name][:, None], present[name][:, None]) for name in several if name in present
+            }
+        terms = pair_losses(embeddings, present, loss, config.pairs, candidates=candidates)
+        total += sum(float(value.sum()) for value in terms.values())
+    return total / len(embedded)
+
+
+def same_content(
+    dataset: Dataset | ClipDataset, index: Int[Tensor, " samples"]
+) -> Mapping[str, Int[Tensor, " samples"]]:
+    """Per text modality a number for each sample's text: samples with the same text have the same number."""
+    return {name: numbered(texts) for name, texts in dataset.texts(index.numpy()).items()}
+
+
+def space_metric_names(modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of everything that `space_metrics` gives for a space of these modalities."""
+    plain = (*(f"R@{k}" for k in KS), "MedR", "MeanR", "log_rank")
+    return ("loss", *plain, *(f"{name} {one}" for one in directions(modalities) for name in plain))

@@ -1,0 +1,73 @@
+"""What the objective of a joint space remembers from step to step, as configured."""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from awase.config import RetrievalConfig
+from awase.config.retrieval import TEMPERATURES
+from awase.objectives import CONTRASTIVE, ClusterMemory, PairLoss
+
+
+class SpaceState(nn.Module):
+    """The clustering's queue and centroids where there is clustering, and the temperature where it is learned."""
+
+    def __init__(self, config: RetrievalConfig, seed: int) -> None:
+        super().__init__()
+        clustering = config.clustering
+        self.memory = (
+            None
+            if clustering is None
+            else ClusterMemory(
+                config.space.dim,
+                num_clusters=clustering.num_clusters,
+                queue_rows=clustering.queue_rows,
+                refit_every=clustering.refit_every,
+                reset_each_epoch=clustering.reset_each_epoch,
+                assignment=clustering.assignment,
+                seed=seed,
+            )
+        )
+        learned = config.learn_temperature
+        start, bias = torch.tensor(math.log(config.first_temperature)), torch.tensor(config.bias)
+        self.log_temperature = nn.Parameter(start) if learned else None
+        self.bias = nn.Parameter(bias) if learned and config.loss == "sigmoid" else None
+        self._config = config
+
+    @property
+    def temperature(self) -> Tensor | float:
+        """The temperature as it is now."""
+        return self._config.first_temperature if self.log_temperature is None else self.log_temperature.exp()
+
+    def contrast(self, device: torch.device | str | None = None) -> PairLoss:
+        """The contrastive loss that is configured, with the temperature and bias as they are now.
+
+        Of `mil_nce`: that of the pairs without candidates. `device`: where its embeddings are, if not where this state
+        is.
+        """
+        loss = CONTRASTIVE["mms" if self._config.loss == "mil_nce" else self._config.loss]
+        if self._config.loss == "sigmoid":
+            bias = self._config.bias if self.bias is None else self.bias
+            return partial(loss, scale=1 / _on(self.temperature, device), bias=_on(bias, device))
+        if self._config.loss in TEMPERATURES:
+            return partial(loss, temperature=_on(self.temperature, device))
+        return loss if self._config.margin is None else partial(loss, margin=self._config.margin)
+
+    @torch.no_grad()
+    def begin(self, what: tuple[str, ...]) -> None:
+        """Forgets what a stage begins anew: `queue`, `centroids`, `temperature`; other names are not of this state.
+
+        Epochs are counted from the beginning in any case.
+        """
+        if self.memory is not None:
+            self.memory.forget(queue="queue" in what, centroids="centroids" in what)
+        if self.log_temperature is not None and "temperature" in what:
+            self.log_temperature.fill_(math.log(self._config.first_temperature))
+            if self.bias is not None:
+                self.bias.fill_(self._config.bias)
+
+
+def _on(value: Tensor | float, device: torch.device | str | None) -> Tensor | float:
+    return value.to(device) if isinstance(value, Tensor) and device is not None else value

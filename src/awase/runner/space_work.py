@@ -1,0 +1,168 @@
+"""What a stage in a joint space gives the loop: batches, losses, validation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from awase.balancing import Rule
+from awase.config import RetrievalConfig, StageConfig
+from awase.distributed import World
+from awase.models import Retrieval
+from awase.models.encode import presence
+from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
+from awase.runner.known import KnownFeatures, autocast, of_stage
+from awase.runner.setting import Setting
+from awase.runner.space_scores import space_metrics, uses_cosine
+from awase.runner.space_state import SpaceState
+from awase.runner.work import train_loader
+from awase.training.loop import Work
+from awase.training.parts import set_modes
+from awase.types import Batch, RetrievalOutput
+
+Presence = Mapping[str, Bool[Tensor, " batch"] | None]
+
+
+@dataclass(frozen=True)
+class SpacePass:
+    """One forward pass in training: the losses of its samples, in sum and by term."""
+
+    batch: Batch
+    output: RetrievalOutput
+    terms: dict[str, Float[Tensor, " batch"]]
+
+    @property
+    def total(self) -> Float[Tensor, " batch"]:
+        """The sum of the weighted terms."""
+        return torch.stack(list(self.terms.values())).sum(dim=0)
+
+
+def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
+    """The work of one stage on one model."""
+    known = of_stage(model, stage, trained, setting)
+    step = SpaceStep(model, stage, known, setting)
+    return Work(
+        batches=train_loader(stage, known.missing("train"), setting),
+        forward=step,
+        rule=EpochRule(step.state),
+        validate=lambda: space_metrics(model, stage, "val", setting, known),
+        set_modes=lambda: set_modes(model, trained),
+        collective=setting.world.size > 1,
+    )
+
+
+def begin_anew(model: Retrieval, stage: StageConfig) -> None:
+    """Forgets what the stage's configuration says of what it inherited (`RetrievalConfig.begin`)."""
+    assert stage.retrieval is not None, "the stage has a joint space"
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    model.objective.begin(stage.retrieval.begin)
+    if "batch_statistics" not in stage.retrieval.begin:
+        return
+    learning = [name for name in stage.modalities if f"{name}.encoder" in stage.train]
+    for module in (module for name in learning for module in model.encoders[name].modules()):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+
+
+class SpaceStep:
+    """One forward pass of a stage in training: batch -> losses of its samples."""
+
+    def __init__(self, model: Retrieval, stage: StageConfig, known: KnownFeatures, setting: Setting) -> None:
+        assert stage.retrieval is not None, "the stage has a joint space"
+        assert isinstance(model.objective, SpaceState), "the runner built the model"
+        self.model, self.state, self.known, self.setting = model, model.objective, known, setting
+        self.config: RetrievalConfig = stage.retrieval
+        self.clustered = self.config.clustered or stage.modalities
+        self.rebuilt = self.config.reconstructed or stage.modalities
+
+    def __call__(self, batch: Batch) -> SpacePass:
+        """The embeddings and losses of a batch on the device."""
+        with autocast(self.setting):
+            output = self.model(batch, known=self.known.of(batch, "train"))
+        present = presence(batch, self.model.modalities)
+        terms = {
+            **self._pairs(output, present, batch),
+            **self._clusters(output, present),
+            **self._rebuilt(output, present),
+        }
+        return SpacePass(batch, output, terms)
+
+    def _pairs(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
+        config, world, loss = self.config, self.setting.world, self.state.contrast()
+        candidates: dict[str, Candidates] = {}
+        if config.loss == "mil_nce":
+            candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
+        if config.shuffle_pairs:
+            loss, candidates = shifted(loss), {name: of_next(*value) for name, value in candidates.items()}
+        return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
+
+    def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        clustering, memory = self.config.clustering, self.state.memory
+        if clustering is None or memory is None:
+            return {}
+        embeddings = {name: self._placed(output.embeddings[name]) for name in self.clustered}
+        some = any_of([present[name] for name in self.clustered])
+        fused = fused_mean({name: rows.detach() for name, rows in embeddings.items()}, present)
+        push = None
+        if clustering.push_rows is not None:
+            push = torch.arange(len(fused), device=fused.device) % clustering.push_every < clustering.push_rows
+        world = self.setting.world
+        labels = memory.step(fused, present=some, push=push, world=world)
+        drawn = embeddings
+        if uses_cosine(self.config):
+            drawn = {name: rows / self.state.temperature for name, rows in embeddings.items()}
+        losses = centroid_contrast(
+            drawn, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
+        )
+        return {"clustering": clustering.weight * losses}
+
+    def _placed(self, embedding: Tensor) -> Tensor:
+        """An embedding as scores see it: of unit length where they are cosines."""
+        return F.normalize(embedding, dim=1) if uses_cosine(self.config) else embedding
+
+    def _rebuilt(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        settings = self.config.reconstruction
+        rebuilt = {name: output.rebuilt[name] for name in self.rebuilt if name in output.rebuilt}
+        if not rebuilt or settings.weight == 0:
+            return {}
+        targets = {name: output.encoded[name].pooled for name in rebuilt}
+        losses = reconstruction(rebuilt, targets, present, detach=settings.detach, world=self.setting.world)
+        return {"reconstruction": settings.weight * losses}
+
+
+def shifted(loss: PairLoss) -> PairLoss:
+    """The loss with every x drawn to the y of the next sample."""
+
+    def to_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        both = None if present is None else present & present.roll(-1)
+        return loss(x, y.roll(-1, dims=0), present=both, world=world)
+
+    return to_next
+
+
+def of_next(values: Tensor, mask: Tensor) -> Candidates:
+    """Every sample's candidates given to the one before it."""
+    return values.roll(-1, dims=0), mask.roll(-1, dims=0)
+
+
+def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
+    """Which samples have any of the modalities; None: all of them."""
+    there = [mask for mask in masks if mask is not None]
+    return torch.stack(there).any(dim=0) if len(there) == len(masks) else None
+
+
+class EpochRule(Rule):
+    """Plain training that tells the clustering when an epoch begins."""
+
+    def __init__(self, state: SpaceState) -> None:
+        super().__init__()
+        self._memory = (state.memory,)  # in a tuple: its tensors belong to the model, not to the rule
+
+    def begin(self, epoch: int, phase: str | None) -> None:
+        """Called before each step."""
+        memory = self._memory[0]
+        if memory is not None:
+            memory.begin_epoch(epoch)

@@ -1,0 +1,57 @@
+"""Two processes train a joint space to the same numbers as one on the joined batches."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from space_processes import CASES, train
+
+from awase.distributed import ALONE
+
+SCRIPT = Path(__file__).parent / "space_processes.py"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """The folder with what both processes found."""
+    folder = tmp_path_factory.mktemp("space-world")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT)]
+    processes = [
+        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
+        for rank in range(2)
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=180)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_what_one_trains(results, name):
+    one = train(name, ALONE)
+    both = [load_file(results / f"{name}-{rank}.safetensors") for rank in range(2)]
+    for key, value in both[0].items():
+        if not key.startswith("losses"):
+            assert torch.equal(value, both[1][key]), f"the processes differ in {key}"
+    assert any(key.startswith("gradient|11|") for key in one)
+    for found in both:
+        assert found.keys() == one.keys()
+        for key, expected in one.items():
+            # Sums are split in two, and Adam divides small gradients by their size.
+            torch.testing.assert_close(
+                found[key], expected, rtol=2e-3, atol=2e-4, msg=lambda text, key=key: f"{key}: {text}"
+            )
+    first = {key: value for key, value in one.items() if key.startswith("gradient|0|")}
+    for key, expected in first.items():
+        torch.testing.assert_close(both[0][key], expected, rtol=1e-5, atol=1e-5)
+    assert int(one["weights|objective.memory.counters"][4]) >= 3, "the centroids were fitted more than once"
