@@ -20,6 +20,7 @@ from awase import Model, Space
 from awase.config import MethodConfig, SelectionConfig
 from awase.data import Dataset
 from awase.records import Record
+from awase.runner import nodes
 from awase.runner.nodes import NodeRunner
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.runner.space_state import SpaceState
@@ -142,9 +143,7 @@ def test_every_number_is_that_of_the_saved_embeddings(records, place):
                 assert number.metrics[f"R@{k}"] == pytest.approx(((found >= 0) & (found < k)).mean())
             assert number.metrics["MedR"] == pytest.approx(np.median(hit) + 1)
             assert number.metrics["MeanR"] == pytest.approx(np.mean(hit) + 1)
-        assert {number.direction for number in record.retrieval.numbers if not number.trained} == (
-            {"a->text", "text->a", "b->text", "text->b", "a->b", "b->a"} & set()
-        )
+        assert all(number.trained for number in record.retrieval.numbers)
 
 
 def test_missing_modalities_are_failures_and_are_counted(records, place):
@@ -237,13 +236,16 @@ def test_what_was_interrupted_ends_with_the_same_bits(changes, table, tmp_path, 
 # ---- details of the core -----------------------------------------------------------------------------------------
 
 
-def test_checkpointed_activations_and_kept_features_change_no_weight(tmp_path):
+def test_checkpointed_activations_change_no_weight(tmp_path, monkeypatch):
     """On clips: the video's convolutions have batch statistics, which a second forward pass must not move."""
     methods = (mcn_of(staged={"first": ["video", "audio"], "freeze": True}),)
     found = []
     for flag in (False, True):
         made = space_experiment(clips(), *methods)
         made = made.model_copy(update={"joint": made.joint.model_copy(update={"checkpoint_activations": flag})})
+        # The setting is in the hash of a stage, and the hash seeds dropout: both runs get the same ones.
+        addresses = iter([f"{number:032x}" for number in range(2)])
+        monkeypatch.setattr(nodes, "stage_hash", lambda document, addresses=addresses: next(addresses))
         (record,) = train(made, tmp_path / f"out-{flag}", tmp_path / f"cache-{flag}")
         found.append([stored(record, stage, tmp_path / f"cache-{flag}") for stage in range(2)])
     for one, two in zip(*found, strict=True):
