@@ -9,7 +9,7 @@ ROOT = Path(awase.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("vocabulary", "files"),
-    ("types", "config", "records"),
+    ("types", "config", "records", "products"),
     ("statistics", "distributed"),
     ("data", "encoders", "adapters", "fusion", "objectives"),
     ("models",),

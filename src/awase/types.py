@@ -20,6 +20,8 @@ class Batch:
     used: `present[modality]` says which rows are real. `complete` names the modalities every sample has, so that the
     usual case costs no look at a tensor. `targets` are class indices `(batch,)`, or `(batch, classes)` for several
     labels and for mixed samples. `index` is the row of each sample in its data set.
+    Of a modality in `candidates` a sample has several inputs, `(batch, candidates, ...)`, and the mask says which of
+    them are real; it is present where any is.
     """
 
     ids: tuple[str, ...]
@@ -29,6 +31,7 @@ class Batch:
     complete: frozenset[str]
     targets: Int[Tensor, " batch"] | Float[Tensor, "batch classes"] | None = None
     keys: Int[Tensor, " batch"] | None = None
+    candidates: dict[str, Bool[Tensor, "batch _"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,6 +45,7 @@ class Batch:
             present={name: value.to(device) for name, value in self.present.items()},
             targets=None if self.targets is None else self.targets.to(device),
             keys=None if self.keys is None else self.keys.to(device),
+            candidates={name: value.to(device) for name, value in self.candidates.items()},
         )
 
 
@@ -107,11 +111,14 @@ class RetrievalOutput:
     """Each modality's embedding in the joint space, the features it was made of, and these rebuilt from it.
 
     Rows of samples that lack a modality mean nothing; see `Batch.present`. Embeddings are not normalised.
+    `candidates` has the embeddings of all inputs of a modality of which a sample has several (`Batch.candidates`);
+    everything else is then of the first of them that is real.
     """
 
     embeddings: dict[str, Float[Tensor, "batch dim"]]
     encoded: dict[str, Encoded]
     rebuilt: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
+    candidates: dict[str, Float[Tensor, "batch _ dim"]] = field(default_factory=dict)
 
 
 @runtime_checkable

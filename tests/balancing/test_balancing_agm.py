@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from training_samples import CLASSES, Batches, assert_same, forward_of, make_loop, picked, rule_context, state_of
 
 from awase.balancing import Forward, build_rule
-from awase.balancing.agm import Agm, shapley_weights, subsets, zero_feature
+from awase.balancing.agm import Agm, sets_of, shapley_matrix
 from awase.config import BalancingConfig, TrainConfig
+from awase.fusion.rows import encode_zeros
 from awase.models import Classifier
 from awase.models.encode import presence
 from awase.objectives import binary_cross_entropy
@@ -275,7 +276,7 @@ def test_an_input_of_named_tensors_has_masks_of_ones():
             return Encoded(inputs["input_ids"].float())
 
     words = {"input_ids": torch.full((5, 3), 7), "attention_mask": torch.zeros(5, 3, dtype=torch.long)}
-    assert torch.equal(zero_feature(Words(), words), torch.zeros(1, 3))
+    assert torch.equal(encode_zeros(Words(), words).pooled, torch.zeros(1, 3))
     assert torch.equal(seen["attention_mask"], torch.ones(1, 3, dtype=torch.long))
 
 
@@ -314,10 +315,10 @@ def test_resuming_from_every_checkpoint_gives_the_same_bits(tmp_path):
 @pytest.mark.parametrize("num", [2, 3, 5])
 def test_weights_are_the_mean_over_all_orders(num):
     generator = torch.Generator().manual_seed(num)
-    sets = subsets(num)
+    sets = sets_of(num)
     values = {members: float(torch.randn((), generator=generator)) for members in sets}
     values[(False,) * num] = 0.0
-    found = shapley_weights(num) @ torch.tensor([values[members] for members in sets])
+    found = shapley_matrix(num) @ torch.tensor([values[members] for members in sets])
     orders = list(itertools.permutations(range(num)))
     for own in range(num):
         total = 0.0

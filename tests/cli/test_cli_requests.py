@@ -13,7 +13,10 @@ from awase.experiments import EXPERIMENTS
     [
         (
             ["frobnicate"],
-            ["frobnicate", "run, report, evaluate, predict, compare, diagnose, list, doctor, data, cache"],
+            [
+                "frobnicate",
+                "run, report, evaluate, predict, embed, search, compare, diagnose, extract, list, doctor, data, cache",
+            ],
         ),
         (["data", "frobnicate"], ["frobnicate", "check"]),
         (["data"], ["awase data --help"]),

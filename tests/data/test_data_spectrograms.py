@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers.audio_utils import mel_filter_bank
 
+from awase.data.decibel_mel import decibel_mel
 from awase.data.spectrograms import PRESETS, spectrogram, spectrogram_shape
 
 
@@ -48,7 +49,7 @@ def test_ogm_ge_is_its_definition() -> None:
     np.testing.assert_allclose(made[0, 0].numpy(), expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "avlnet_40"])
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100])
 def test_no_band_is_empty_and_shapes_agree(name: str, rate: int) -> None:
     wave = torch.zeros(1, 1999)
@@ -56,6 +57,18 @@ def test_no_band_is_empty_and_shapes_agree(name: str, rate: int) -> None:
     made = spectrogram(wave, name, rate)
     assert made.shape[1:] == spectrogram_shape(name, rate, 1999)
     assert bool((made.amax(dim=-1) > spectrogram(torch.zeros(1, 1999), name, rate).max()).all())
+
+
+def test_avlnet_is_the_decibel_spectrogram_of_each_waveform() -> None:
+    waves = torch.from_numpy(np.random.default_rng(8).normal(scale=0.1, size=(3, 1999)).astype(np.float32))
+    waves[1] *= 0.01
+    made = spectrogram(waves, "avlnet_40", 16_000)
+    assert made.shape[1:] == spectrogram_shape("avlnet_40", 16_000, 1999) == (1, 40, 13)
+    for row, wave in zip(made, waves, strict=True):
+        assert np.array_equal(row[0].numpy(), decibel_mel(wave.numpy()))
+        assert row.max() == 0
+    with pytest.raises(ValueError, match=r"16,000 samples per second"):
+        spectrogram(waves, "avlnet_40", 8_000)
 
 
 def test_levels_depend_little_on_the_rate() -> None:

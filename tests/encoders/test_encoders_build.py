@@ -44,9 +44,10 @@ def test_every_kind_has_a_default(kind: str) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match="'resnet19'; there are mlp, resnet18, small_cnn, small_transformer, small_vit, timm"
-    ):
+    known = (
+        "davenet, features, mlp, resnet18, small_cnn, small_transformer, small_vit, timm, transformers, word_vectors"
+    )
+    with pytest.raises(ValueError, match=f"'resnet19'; there are {known}"):
         _build("resnet19")
     with pytest.raises(ValueError, match="no option widht; it has width, depth, dropout"):
         _build("mlp", options={"widht": 3})

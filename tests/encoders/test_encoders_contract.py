@@ -32,6 +32,12 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
     ("small_cnn", {"width": 3, "dim": 11}, "video", (5, 1, 13, 17)),
     ("small_cnn", {"width": 3, "dim": 11, "temporal": "mean"}, "flow", (5, 2, 13, 17)),
     ("mlp", {"width": 11, "depth": 3}, "array", (5, 3)),
+    ("features", {}, "array", (7,)),
+    ("features", {"normalise": True}, "array", (7,)),
+    ("davenet", {"widths": [3, 5], "blocks": [2, 1]}, "audio", (1, 11, 23)),
+    ("davenet", {"widths": [3, 5], "blocks": [1, 1], "statistics_rows": 1}, "array", (11, 23)),
+    ("word_vectors", {"dim": 11, "vocabulary": "vocabulary of this test"}, "text", (7,)),
+    ("word_vectors", {"dim": 11, "vocabulary": "vocabulary of this test", "padding": "masked"}, "text", (7,)),
     ("small_transformer", {"dim": 12, "num_heads": 2, "depth": 3, "vocabulary_size": 31}, "text", (7,)),
     ("small_vit", {"dim": 12, "num_heads": 2, "depth": 3}, "image", (3, 13, 17)),
     ("small_vit", {"dim": 12, "num_heads": 2, "patch": 5}, "audio", (1, 19, 23)),
@@ -52,6 +58,8 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, ...]]] = [
     ("transformers", _HUBERT, "audio", (1009,)),
     ("transformers", _AST, "audio", (1, 32, 40)),
 ]
+_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "davenet", "word_vectors")
+_WITHOUT_WEIGHTS = ("features",)
 _NAMES = [f"{name}-{options.get('architecture', '')}{kind}-{i}" for i, (name, options, kind, _) in enumerate(CASES)]
 _EACH = pytest.mark.parametrize(("name", "options", "kind", "shape"), CASES, ids=_NAMES)
 
@@ -74,7 +82,7 @@ def sample(kind: str, shape: tuple[int, ...], batch: int = 2) -> Any:
 
 def test_every_encoder_is_swept() -> None:
     assert {name for name, *_ in CASES} == set(ENCODERS)
-    assert len(ENCODERS) == 7
+    assert len(ENCODERS) == 10
 
 
 @_EACH
@@ -133,13 +141,17 @@ def test_the_seed_decides_the_weights_and_nothing_else_changes(
     again = make(name, options, kind, shape, seed=5).state_dict()
     other = make(name, options, kind, shape, seed=6).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
-    assert any(not torch.equal(first[key], other[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first) or name in _WITHOUT_WEIGHTS
 
 
 @_EACH
 def test_every_parameter_gets_a_gradient(name: str, options: dict[str, Any], kind: str, shape: tuple[int, ...]) -> None:
     encoder = make(name, options, kind, shape).train()
-    encoder(sample(kind, shape)).pooled.square().sum().backward()
+    inputs = sample(kind, shape)
+    if name in _WITHOUT_WEIGHTS:
+        inputs.requires_grad_()
+    encoder(inputs).pooled.square().sum().backward()
+    assert name not in _WITHOUT_WEIGHTS or inputs.grad is not None
     without = [key for key, p in encoder.named_parameters() if p.grad is None]
     assert without == []
     assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)
@@ -163,9 +175,12 @@ def test_saved_weights_load_into_one_built_from_another_seed(
 ) -> None:
     encoder = make(name, options, kind, shape, seed=5).eval()
     other = make(name, options, kind, shape, seed=6).eval()
-    save_file({key: value.clone() for key, value in encoder.state_dict().items()}, tmp_path / "model.safetensors")
-    if name in ("small_cnn", "small_transformer", "small_vit", "mlp"):
-        config = EncoderConfig(name=name, options=options, pretrained=str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    save_file(
+        {key: value.clone() for key, value in encoder.state_dict().items()}, tmp_path / "weights/model.safetensors"
+    )
+    if name in _BUILT_IN:
+        config = EncoderConfig(name=name, options=options, pretrained=str(tmp_path / "weights"))
         other = build_encoder(config, kind=kind, input_shape=shape, seed=6).eval()
     else:
         other.load_state_dict(encoder.state_dict())

@@ -119,6 +119,8 @@ def test_a_centroid_without_rows_goes_to_the_farthest_row():
     one = kmeans(rows, 2, start, max_iterations=1)
     assert one.reseeded == 1
     assert torch.equal(one.centroids[1], rows[3])
+    # However tolerant: what was put elsewhere needs another iteration.
+    assert kmeans(rows, 2, start, tolerance=1e9).iterations == 2
     found = kmeans(rows, 2, start)
     assert found.labels.tolist() == [0, 0, 0, 1]
     assert (found.reseeded, found.dead) == (1, 0)

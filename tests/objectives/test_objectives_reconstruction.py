@@ -70,3 +70,11 @@ def test_the_mean_of_all_is_the_mean_of_those_present():
     assert float(found.mean()) == pytest.approx(3.0)
     assert found[~AUDIO].tolist() == [0.0, 0.0]
     assert over_present(losses, None, ALONE) is losses
+
+
+def test_nobody_present_is_zeros_with_a_gradient_of_zero():
+    losses = torch.tensor([1.0, 7.0]).requires_grad_()
+    found = over_present(losses, torch.zeros(2, dtype=torch.bool), ALONE)
+    assert found.tolist() == [0.0, 0.0]
+    found.sum().backward()
+    assert losses.grad.tolist() == [0.0, 0.0]

@@ -2,10 +2,10 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from page_checker import Checker
 from report_records import METHODS, all_records, make_record, write_runs
 
 from awase.report import Run, load, numbers, render_html, render_json, render_latex, render_markdown, rows
@@ -20,35 +20,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     failed = make_record("broken", status="failed", metrics=(), notes=("NaN loss at step 31",))
     write_runs(folder, [*all_records(), failed], num=83)
     return render_html(load([folder]))
-
-
-class Checker(HTMLParser):
-    """Opened tags must be closed in order; collects what could ask the network for something, and ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.labels: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-        for name, value in attrs:
-            if name in ("src", "href", "xlink:href", "action") and value:
-                self.addresses.append(value)
-            if name == "id" and value:
-                self.ids.append(value)
-            if tag == "svg" and name == "aria-label" and value:
-                self.labels.append(value)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(scope="module")

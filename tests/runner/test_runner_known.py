@@ -7,7 +7,7 @@ from tiny_experiment import tiny
 from awase.config import Crop, MethodConfig
 from awase.distributed import ALONE
 from awase.methods import build_method
-from awase.runner.known import KnownFeatures
+from awase.runner.known import KnownFeatures, of_stage
 from awase.runner.nodes import NodeRunner
 from awase.runner.setting import open_setting
 
@@ -34,7 +34,7 @@ def passes(runtime, experiment, monkeypatch, settings=SETTINGS):
     *first, last = build_method("mmlora", setting.method_context(), settings)
     runner.run(first)
     seen = {"audio": 0, "video": 0}
-    build = nodes.build_classifier
+    build = nodes.build_model
 
     def counted(stage, spec, derived):
         model = build(stage, spec, derived)
@@ -44,7 +44,7 @@ def passes(runtime, experiment, monkeypatch, settings=SETTINGS):
             )
         return model
 
-    monkeypatch.setattr(nodes, "build_classifier", counted)
+    monkeypatch.setattr(nodes, "build_model", counted)
     return runner.run([last]), seen
 
 
@@ -53,10 +53,10 @@ def test_adapters_in_one_modality_cost_one_encoder(runtime, monkeypatch, tmp_pat
     experiment = still(MMLORA)
     _, seen = passes(own, experiment, monkeypatch)
     train, val, epochs = 40, 19, experiment.joint.epochs
-    guards = val  # each earlier stage's model is looked at once afterwards
-    assert seen["audio"] == epochs * (train + val) + val + guards
-    # Once over train and once over validation; then the guard of the video stage.
-    assert seen["video"] == train + val + guards
+    # The end of the stage and the guard of the audio stage see the same encoder: validation once more for both.
+    assert seen["audio"] == epochs * (train + val) + val
+    # Its own stage has encoded validation already, and no probe has asked for train.
+    assert seen["video"] == train
 
 
 def test_known_features_give_the_same_curve_and_weights(runtime, monkeypatch, tmp_path):
@@ -64,9 +64,8 @@ def test_known_features_give_the_same_curve_and_weights(runtime, monkeypatch, tm
     with_known, _ = passes(runtime.model_copy(update={"cache": tmp_path / "a"}), experiment, monkeypatch)
     monkeypatch.undo()
 
-    def none(self, model, stage, trained, setting):
-        original(self, model, stage, trained, setting)
-        self.names = {split: set() for split in ("train", "val", "test")}
+    def none(self, model, names, setting):
+        original(self, model, dict.fromkeys(names, frozenset()), setting)
 
     original = KnownFeatures.__init__
     monkeypatch.setattr(KnownFeatures, "__init__", none)
@@ -97,7 +96,7 @@ def test_what_changes_from_epoch_to_epoch_is_not_known_in_training(runtime, what
 
     model = build_classifier(stage, setting.spec, {})
     trained = ("audio.adapter", "audio.head") if what != "all adapted" else ("audio.adapter", "video.adapter")
-    known = KnownFeatures(model, stage, trained, setting)
+    known = of_stage(model, stage, trained, setting)
     assert known.names["train"] == set()
     assert known.names["val"] == (set() if what == "all adapted" else {"video"})
     assert known.missing("train") == ("video", "audio")

@@ -117,7 +117,7 @@ def test_only_the_data_sets_that_are_there_are_run_and_the_others_are_named(home
         resolve_experiments("mmlora.audio_visual", root=root, work=tmp_path / "work")
     with pytest.raises(ValueError, match=r"needs the folder that holds its data sets: --root DIR"):
         resolve_experiments("mmlora.audio_visual", work=tmp_path / "work")
-    with pytest.raises(ValueError, match=r"--root is for the suites mmlora"):
+    with pytest.raises(ValueError, match=r"--root is for mmlora.*mcn"):
         resolve_experiments("demo", root=root, work=tmp_path / "work")
 
 
@@ -147,7 +147,7 @@ def test_two_roots_are_prepared_apart_and_what_is_no_suite_takes_no_splits(home,
         found = resolve_experiments("mmlora.audio_visual", root=root, work=tmp_path / "work")
         manifests |= {one.data.manifest for one in found if one.name.startswith("cremad")}
     assert len(manifests) == 2
-    with pytest.raises(ValueError, match=r"--published-splits is for the suites mmlora"):
+    with pytest.raises(ValueError, match=r"--published-splits is for mmlora"):
         resolve_experiments("demo", published_splits=True, work=tmp_path / "work")
     with pytest.raises(ValueError, match=r"is several experiments on data sets of yours"):
         resolve_experiment("mmlora.audio_visual")

@@ -213,5 +213,5 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match="disagree about which item"):
         compare_recall({0: a}, {0: replace(a, item_id=("v1", "v0"))}, 1, 11)
     other = replace(a, protocols={("test", "text->video", "none"): replace(PROTOCOL, score="t.a")})
-    with pytest.raises(ValueError, match="score: 't.a', 't.v'"):
+    with pytest.raises(ValueError, match=r"score: 't\.a', 't\.v'"):
         compare_recall({0: a}, {0: other}, 1, 11)

@@ -17,6 +17,7 @@ from awase.config import (
     ArrayInput,
     AudioInput,
     BalancingConfig,
+    ClusteringConfig,
     Crop,
     DeriveConfig,
     EncoderConfig,
@@ -29,8 +30,10 @@ from awase.config import (
     ObjectiveConfig,
     Occlusion,
     PixelNoise,
+    RetrievalConfig,
     Runtime,
     SelectionConfig,
+    SpaceConfig,
     SpecAugment,
     StageConfig,
     TextInput,
@@ -69,6 +72,15 @@ STAGE = StageConfig(
     objective=ObjectiveConfig(modality_weights={"audio": 0.5}),
     training=TrainConfig(),
     balancing=BalancingConfig(name="ogm_ge", options={"alpha": 0.5}),
+    retrieval=RetrievalConfig(
+        space=SpaceConfig(projections={"audio": "linear"}),
+        loss="info_nce",
+        pairs={"audio+text": 1.0},
+        clustering=ClusteringConfig(),
+        clustered=("audio",),
+        reconstructed=("audio",),
+        begin=("queue",),
+    ),
     derived={"weights": "weights"},
 )
 AROUND = Surroundings(
@@ -128,6 +140,14 @@ def changes_of(value: Any, annotation: Any, path: str = "") -> Iterator[tuple[st
             for where, new in changes_of(item, Any, f"{path}[{key}]"):
                 yield where, {**value, key: new}
     elif isinstance(value, tuple):
+        inner = get_args(annotation)[0] if get_origin(annotation) is tuple else None
+        choices = get_args(inner)
+        if get_origin(inner) is Literal:  # of choices: another one at the end, and in the place of each
+            other = next(choice for choice in choices if choice not in value)
+            yield f"{path}[+]", (*value, other)
+            for index in range(len(value)):
+                yield f"{path}[{index}]", (*value[:index], other, *value[index + 1 :])
+            return
         if value and all(isinstance(item, int) for item in value):
             yield f"{path}[+]", (*value, 1)
         elif not value or isinstance(value[0], str):
@@ -171,6 +191,16 @@ def test_the_walk_finds_every_field():
     for kind, prefix in ((TrainConfig, "training."), (ObjectiveConfig, "objective.")):
         assert {f"{prefix}{name}" for name in kind.model_fields} <= {where.partition("[")[0] for where in found}
     assert {f"adapters[audio].{name}" for name in AdapterConfig.model_fields} <= found
+    for kind, prefix in (
+        (RetrievalConfig, "retrieval."),
+        (SpaceConfig, "retrieval.space."),
+        (ClusteringConfig, "retrieval.clustering."),
+    ):
+        assert {f"{prefix}{name}" for name in kind.model_fields} <= {where.partition("[")[0] for where in found} | {
+            "retrieval.space",
+            "retrieval.clustering",
+            "retrieval.reconstruction",
+        }
     assert {"fusion.name", "fusion.options[of]", "fusion.options[+]", "train[0]", "train[+]"} <= found
     for modality, setting in INPUTS.items():
         plain = set(type(setting).model_fields) - {"kind", "augment", "corrupt", "shape"}

@@ -12,7 +12,7 @@ from training_samples import Batches, assert_same, make_loop, metrics, plain, sa
 from awase.config import SelectionConfig, TrainConfig
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
 from awase.training.digest import tensors_digest
-from awase.training.loop import TrainingDivergedError
+from awase.training.loop import Loop, TrainingDivergedError
 from awase.training.parts import frozen_tensors, match_parts, trained_tensors
 
 LOSS = SelectionConfig(metric="loss", direction="min")
@@ -344,6 +344,20 @@ def test_validation_and_the_kept_weights_are_those_of_the_average():
     loop.run()
     assert_same(state_of(model), seen[1])
     assert not torch.equal(raw[1]["heads.audio.weight"], seen[1]["heads.audio.weight"])
+
+
+def test_what_an_objective_remembers_is_not_averaged_and_what_it_learns_is():
+    learned = {
+        "encoders.audio.w": nn.Parameter(torch.ones(3)),
+        "objective.log_temperature": nn.Parameter(torch.ones(())),
+    }
+    trained = {**learned, "encoders.audio.mean": torch.zeros(5), "objective.memory.queue": torch.zeros(7, 2)}
+    _, _, loop = scripted([0.1, 0.2])
+    loop = Loop(trained, frozenset(), config(average="ema", epochs=2), loop.work, loop.settings)
+    assert set(loop.average.tensors) == {*learned, "encoders.audio.mean"}
+    trained["objective.memory.queue"] += 1
+    loop._validate()
+    assert bool((trained["objective.memory.queue"] == 1).all())
 
 
 # ---- what stays as it was ------------------------------------------------------------------------------------------

@@ -1,15 +1,12 @@
 """AGM: the gradient through each modality's share of the logits, stronger where the modality lags behind."""
 
-import itertools
-import math
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from awase.balancing.rule import Features, Forward, Presence, Rule, RuleContext
-from awase.types import Inputs
+from awase.fusion.rows import encode_zeros
+from awase.statistics import shapley_weights, subsets
 
 LARGEST = 10.0
 """The bound on the difference of the ratios."""
@@ -61,8 +58,8 @@ class Agm(Rule):
         device = next(iter(model.parameters())).device
         self.register_buffer("means", torch.zeros(len(model.modalities), device=device))
         self.register_buffer("counts", torch.zeros(len(model.modalities), device=device))
-        self.register_buffer("_weights", shapley_weights(len(model.modalities)).to(device), persistent=False)
-        members = torch.tensor(subsets(len(model.modalities)), dtype=torch.float32, device=device)
+        self.register_buffer("_weights", shapley_matrix(len(model.modalities)).to(device), persistent=False)
+        members = torch.tensor(sets_of(len(model.modalities)), dtype=torch.float32, device=device)
         self.register_buffer("_members", members, persistent=False)  # (sets, modalities)
         self._zeros: dict[str, Tensor] = {}
         self._shares: Tensor | None = None
@@ -115,7 +112,7 @@ class Agm(Rule):
         names = model.modalities
         features = {name: value.pooled for name, value in forward.output.encoded.items()}
         zeros = self._zero_features(forward, features)
-        sets = subsets(len(names))[:-1]
+        sets = sets_of(len(names))[:-1]
         filled, present = {}, {}
         for position, name in enumerate(names):
             inside = [
@@ -134,43 +131,31 @@ class Agm(Rule):
         found = {}
         for name, own in features.items():
             if name in forward.batch.inputs and name not in self._zeros:
-                self._zeros[name] = zero_feature(self.context.model.encoders[name], forward.batch.inputs[name])
+                self._zeros[name] = encode_zeros(self.context.model.encoders[name], forward.batch.inputs[name]).pooled
             found[name] = self._zeros[name].to(own.dtype) if name in self._zeros else own.new_zeros(1, own.shape[1])
         return found
 
 
-def shapley_weights(num: int) -> Float[Tensor, "modalities sets"]:
-    """What each set's value counts for in each modality's Shapley value; sets in the order of `subsets`.
+def shapley_matrix(num: int) -> Float[Tensor, "modalities sets"]:
+    """What each set's value counts for in each modality's Shapley value; sets in the order of `sets_of`.
 
-    |S|! (M - |S| - 1)! / M! for v(S with m) - v(S), S without m.
-
-    >>> shapley_weights(2)
+    >>> shapley_matrix(2)
     tensor([[ 0.5000, -0.5000,  0.5000],
             [-0.5000,  0.5000,  0.5000]])
     """
-    sets = subsets(num)
-    weights = torch.zeros(num, len(sets))
-    for column, members in enumerate(sets):
-        size = sum(members)
-        for row, inside in enumerate(members):
-            if inside:
-                weights[row, column] = math.factorial(size - 1) * math.factorial(num - size) / math.factorial(num)
-            else:
-                weights[row, column] = -math.factorial(size) * math.factorial(num - size - 1) / math.factorial(num)
-    return weights
+    names = [str(position) for position in range(num)]
+    weights = shapley_weights(names)
+    return torch.tensor([[weights[name][chosen] for chosen in subsets(names)[1:]] for name in names])
 
 
-def subsets(num: int) -> list[tuple[bool, ...]]:
+def sets_of(num: int) -> list[tuple[bool, ...]]:
     """Which of `num` modalities each set has: all sets but the empty one, by size, the whole one last.
 
-    >>> subsets(2)
+    >>> sets_of(2)
     [(True, False), (False, True), (True, True)]
     """
-    return [
-        tuple(position in members for position in range(num))
-        for size in range(1, num + 1)
-        for members in itertools.combinations(range(num), size)
-    ]
+    names = [str(position) for position in range(num)]
+    return [tuple(name in chosen for name in names) for chosen in subsets(names)[1:]]
 
 
 def others_mean(
@@ -187,24 +172,3 @@ def presence_rows(present: Presence, names: tuple[str, ...], like: Tensor) -> Bo
     everyone = torch.ones(like.shape[1], dtype=torch.bool, device=like.device)
     rows: list[Tensor | None] = [present[name] for name in names]
     return torch.stack([everyone if mask is None else mask for mask in rows])
-
-
-@torch.no_grad()
-def zero_feature(encoder: nn.Module, inputs: Inputs) -> Float[Tensor, "1 dim"]:
-    """The feature of one input of zeros, in evaluation mode; masks among named tensors are ones."""
-    modes = {module: module.training for module in encoder.modules()}
-    encoder.eval()
-    pooled: Tensor = encoder(_zero_input(inputs)).pooled
-    for module, mode in modes.items():
-        module.training = mode
-    return pooled
-
-
-def _zero_input(inputs: Inputs) -> Inputs:
-    if isinstance(inputs, Tensor):
-        return inputs.new_zeros(1, *inputs.shape[1:])
-    named: Mapping[str, Tensor] = inputs
-    return {
-        name: value.new_ones(1, *value.shape[1:]) if name.endswith("mask") else value.new_zeros(1, *value.shape[1:])
-        for name, value in named.items()
-    }

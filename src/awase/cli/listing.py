@@ -25,9 +25,9 @@ def listing(
 
 def _tables() -> dict[str, Any]:
     def experiments() -> Any:
-        from awase.experiments import EXPERIMENTS, SUITES
+        from awase.experiments import EXPERIMENTS, ROOTED, SUITES
 
-        return {**EXPERIMENTS, **SUITES}
+        return {**EXPERIMENTS, **SUITES, **ROOTED}
 
     def methods() -> Any:
         from awase.methods import METHODS

@@ -6,7 +6,22 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from awase.cli import caches, compare, data, diagnose, doctor, embed, evaluate, listing, predict, report, run, search
+from awase.cli import (
+    caches,
+    compare,
+    convert,
+    data,
+    diagnose,
+    doctor,
+    embed,
+    evaluate,
+    extract,
+    listing,
+    predict,
+    report,
+    run,
+    search,
+)
 from awase.cli.group import Group
 from awase.cli.sentences import UsageError, sentence, usage_sentence
 
@@ -28,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": search.search,
     "compare": compare.compare,
     "diagnose": diagnose.diagnose,
+    "extract": extract.extract,
     "list": listing.listing,
     "doctor": doctor.doctor,
 }
@@ -35,6 +51,7 @@ for _name, _function in COMMANDS.items():
     app.command(_name)(_function)
 app.add_typer(data.app, name="data")
 app.add_typer(caches.app, name="cache")
+app.add_typer(convert.app, name="convert")
 
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 

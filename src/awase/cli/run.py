@@ -40,6 +40,7 @@ def run(
     from awase import report
     from awase.cli.progress import narrate
     from awase.config import Runtime
+    from awase.experiments import SUITES
     from awase.runner.plan import describe_plan
     from awase.runner.run import check_experiment, run_experiment
     from awase.runner.suite import resolve_experiments, restricted
@@ -63,7 +64,7 @@ def run(
     if dry_run:
         print("\n".join(describe_plan(experiment, runtime) for experiment in experiments))
         return
-    several = root is not None or len(found) > 1
+    several = name in SUITES or len(found) > 1
     folder = out or Path("runs") / (name.rpartition("::")[2] if several else experiments[0].name)
     records = 0
     with narrate(quiet):

@@ -7,6 +7,7 @@ checked against its type. Nothing here imports torch.
 from awase.config.base import Frozen
 from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
 from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
+from awase.config.features import HowTo100MConfig
 from awase.config.inputs import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
 from awase.config.parts import (
     AdapterConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "FlowInput",
     "Frozen",
     "FusionConfig",
+    "HowTo100MConfig",
     "ImageInput",
     "Input",
     "MethodConfig",

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from awase.config.base import Frozen
+from awase.config.features import HowTo100MConfig
 from awase.config.inputs import Input
 from awase.vocabulary import check_modality
 
@@ -40,7 +41,7 @@ class ScenesConfig(Frozen):
 class DataConfig(Frozen):
     """Where the samples come from, which column is what, and how they are split."""
 
-    dataset: Literal["manifest", "digits", "scenes"] = "manifest"
+    dataset: Literal["manifest", "digits", "scenes", "howto100m"] = "manifest"
     manifest: Path | None = None
     split_files: dict[str, Path] = {}
     """Instead of `manifest`: one file per split, keys `train`, `val`, `test`."""
@@ -69,6 +70,7 @@ class DataConfig(Frozen):
     """What becomes of a row one of whose files is missing or cannot be decoded; always counted and listed."""
     digits: DigitsConfig = DigitsConfig()
     scenes: ScenesConfig = ScenesConfig()
+    howto100m: HowTo100MConfig = HowTo100MConfig()
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":

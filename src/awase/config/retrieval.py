@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from awase.config.base import Frozen
 
-Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin"]
+Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin", "mil_nce"]
 TEMPERATURES = {"info_nce": 0.07, "normalised_softmax": 0.05, "sigmoid": 0.1}
 """The losses that have a temperature, and what it is unless another is set."""
 Begin = Literal["queue", "centroids", "temperature", "batch_statistics"]
@@ -30,7 +30,10 @@ class SpaceConfig(Frozen):
 
 
 class ClusteringConfig(Frozen):
-    """Online clustering of the fused features, and the contrast of each modality with its cluster's centroid."""
+    """Online clustering of the fused features, and the contrast of each modality with its cluster's centroid.
+
+    With a loss of cosines the vectors are of unit length here too, and their products are divided by the temperature.
+    """
 
     num_clusters: int = Field(256, ge=2)
     queue_rows: int = Field(40_960, ge=1)
@@ -62,8 +65,10 @@ class RetrievalConfig(Frozen):
 
     space: SpaceConfig = SpaceConfig()
     loss: Loss = "mms"
+    """`mil_nce` (raw dot products): pairs with a modality that has several candidates per sample
+    (`data.howto100m.candidates`); the others have `mms`."""
     margin: float | None = Field(None, ge=0)
-    """Of `mms` and `max_margin`; None: the loss's own, 0.001 and 0.1."""
+    """Of `mms` (with `mil_nce`: of the pairs that have it) and `max_margin`; None: the loss's own, 0.001 and 0.1."""
     temperature: float | None = Field(None, gt=0)
     """What cosines are divided by; where it is learned, at the start. None: the loss's own, 0.07 for `info_nce`, 0.05
     for `normalised_softmax`, 0.1 for `sigmoid`."""
@@ -91,7 +96,7 @@ class RetrievalConfig(Frozen):
             raise ValueError(f"The loss {self.loss!r} has no temperature to learn; set learn_temperature=false.")
         if self.temperature is not None and not has:
             raise ValueError(f"The loss {self.loss!r} has no temperature; leave it out, or use info_nce.")
-        if self.margin is not None and self.loss not in ("mms", "max_margin"):
+        if self.margin is not None and self.loss not in ("mms", "max_margin", "mil_nce"):
             raise ValueError(f"The loss {self.loss!r} has no margin; leave it out, or use mms or max_margin.")
         return self
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from awase.config import Input
 from awase.data.collate import Content
-from awase.data.columns import Column
+from awase.data.columns import Column, TextColumn
 from awase.data.labels import Task
 from awase.data.loader import BatchLoader, Settings
 from awase.data.source import Rows
@@ -49,9 +49,22 @@ class Dataset:
         """Of all rows, where the data has groups."""
         return self.rows.groups
 
+    @property
+    def candidate_modalities(self) -> tuple[str, ...]:
+        """Those of which a sample has several inputs: none."""
+        return ()
+
     def input_shape(self, modality: str) -> tuple[int, ...]:
         """The shape of one sample's final tensor; (max_tokens,) for text. Raises `KeyError` for another modality."""
         return self._column(modality).shape
+
+    def texts(self, rows: np.ndarray) -> dict[str, list[str | None]]:
+        """Per text modality the texts of these rows, None where there is none."""
+        columns = {name: column for name, column in self.columns.items() if isinstance(column, TextColumn)}
+        return {
+            name: [column.texts[row] if column.present[row] else None for row in rows.tolist()]
+            for name, column in columns.items()
+        }
 
     def loader(
         self,

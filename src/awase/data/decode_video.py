@@ -39,7 +39,7 @@ def decode_video(
         start, end = clip.window(setting.window_s, length)
         step = (end - start) / setting.num_frames
         times = [start + (k + 0.5) * step for k in range(setting.num_frames)]
-        return np.stack(list(_shown(_from(container, stream, times[0]), times, length, setting)))
+        return np.stack(list(_shown(frames_from(container, stream, times[0]), times, length, setting)))
 
 
 def _of_pictures(folder: Path, clip: Clip, setting: VideoInput) -> UInt8[np.ndarray, "frames height width channels"]:
@@ -50,8 +50,8 @@ def _of_pictures(folder: Path, clip: Clip, setting: VideoInput) -> UInt8[np.ndar
     return np.stack([read_picture(file, setting.height, setting.width, setting.channels) for file in chosen])
 
 
-def _from(container: Any, stream: Any, first_s: float) -> Iterator[tuple[float, Any]]:
-    """Frames from one that is shown at `first_s` or earlier."""
+def frames_from(container: Any, stream: Any, first_s: float) -> Iterator[tuple[float, Any]]:
+    """Frames with their times, from one that is shown at `first_s` or earlier; raises `MediaError` where none is."""
     sought = seek(container, first_s)
     frames = decoded_frames(container, stream)
     head = next(frames, None)

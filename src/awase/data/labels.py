@@ -23,7 +23,9 @@ def task_of(config: DataConfig) -> Task:
 def label_task(task: Task) -> LabelTask:
     """The same task; raises `ValueError` for retrieval, which has no labels to decide between."""
     if task == "retrieval":
-        raise ValueError("The task is retrieval, where nothing is decided; `awase search` and `awase report` are for it.")
+        raise ValueError(
+            "The task is retrieval, where nothing is decided; `awase search` and `awase report` are for it."
+        )
     return task
 
 

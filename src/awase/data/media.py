@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
+from av.stream import Disposition
 
-from awase.data.source import MediaError
+from awase.data.source import AbsentTrackError, MediaError
 
 TOLERANCE_S = 0.25
 """A file that ends earlier than it says by more than this is truncated; less is how containers round."""
@@ -63,7 +64,11 @@ def length_s(container: Any, stream: Any) -> float | None:
     if stream.duration is not None:
         start = float((stream.start_time or 0) * stream.time_base)
         return float(stream.duration * stream.time_base) + max(0.0, start - origin_s(container))
-    return None if container.duration is None else float(container.duration) / float(av.time_base)
+    if container.duration is None:
+        return None
+    # Matroska states where the file ends, others how long it is from its start.
+    before = origin_s(container) if "matroska" in container.format.name else 0.0
+    return float(container.duration) / float(av.time_base) - before
 
 
 def measure_s(path: Path, kind: str) -> float:
@@ -82,6 +87,19 @@ def known_length_s(path: Path, container: Any, stream: Any) -> float:
     """The stated length, or the measured one."""
     stated = length_s(container, stream)
     return measure_s(path, stream.type) if stated is None else stated
+
+
+def track_of(container: Any, kind: Literal["video", "audio"]) -> Any:
+    """The first track of the kind; the cover picture of a recording is not a video track.
+
+    Raises `AbsentTrackError` for a file with a track of the other kind alone, `MediaError` for one with neither.
+    """
+    tracks = [s for s in container.streams if s.type == kind and not s.disposition & Disposition.attached_pic]
+    if tracks:
+        return tracks[0]
+    if any(stream.type in ("video", "audio") for stream in container.streams):
+        raise AbsentTrackError(f"has no {kind} track")
+    raise MediaError("is truncated or damaged: it has neither a video nor an audio track")
 
 
 def seek(container: Any, time_s: float) -> bool:

@@ -12,6 +12,7 @@ from awase.config import AudioInput, DataConfig, TextInput
 from awase.data.columns import Column, MediaColumn
 from awase.data.dataset import Dataset
 from awase.data.decoding import Decoder, fingerprints
+from awase.data.features import ClipDataset, open_howto100m
 from awase.data.labels import make_targets, resolve_classes, task_of
 from awase.data.manifest import ManifestSource
 from awase.data.source import Source
@@ -36,7 +37,17 @@ def _scenes(config: DataConfig) -> Source:
     return ScenesSource(config)
 
 
-SOURCES: dict[str, Callable[[DataConfig], Source]] = {"manifest": ManifestSource, "digits": _digits, "scenes": _scenes}
+def _howto100m(config: DataConfig) -> Source:
+    """Clips of the videos of a store of features, by their captions, and evaluation sets of ready clips."""
+    raise ValueError("A store of features has no rows of files; open it with open_dataset (dataset='howto100m').")
+
+
+SOURCES: dict[str, Callable[[DataConfig], Source]] = {
+    "manifest": ManifestSource,
+    "digits": _digits,
+    "scenes": _scenes,
+    "howto100m": _howto100m,
+}
 
 
 def open_source(config: DataConfig) -> Source:
@@ -52,7 +63,7 @@ def open_dataset(
     tokenizers: Mapping[str, Tokenizer],
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Dataset:
+) -> Dataset | ClipDataset:
     """The data set, every sample decoded (now, or in the cache from an earlier time).
 
     `tokenizers` has one per text modality (it is used when text is first read). `threads` decode (default: one per
@@ -60,6 +71,8 @@ def open_dataset(
     excluded; what becomes of rows that lack some is `config.missing`. Raises `ValueError` and `FileNotFoundError` for
     data that cannot be used, in a sentence that says what would work.
     """
+    if config.dataset == "howto100m":
+        return open_howto100m(config, cache=cache, tokenizers=tokenizers)
     source = open_source(config)
     check_inputs(source.inputs)
     splits = resolve_splits(source.rows, config)

@@ -18,6 +18,10 @@ class MediaError(Exception):
         self.reason = reason
 
 
+class AbsentTrackError(MediaError):
+    """The file is sound but has no track of the kind asked for."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The table of a data set, one entry per row in each field.

@@ -9,7 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from awase.data.decibel_mel import NUM_BANDS, SAMPLE_RATE_HZ, decibel_mel
+
 WAVEFORM = "waveform"
+AVLNET = "avlnet_40"
 _WINDOW_S, _HOP_S = 0.025, 0.010
 _WINDOW_SUM = 200.0
 _LOG_MEL_MEAN, _LOG_MEL_STD = -5.0, 4.0
@@ -40,9 +43,12 @@ def spectrogram(
     |X|^2, divided by how much denser its frequencies are than those of 512 samples at 16 kHz; the result is
     (ln(M + 1e-6) + 5) / 4, where -5 and 4 are about the mean and standard deviation of speech.
     `ogm_ge_257`: ln(|X| + 1e-7), 512 samples, hop 353, as the audio-visual balancing literature uses at 22 050 Hz.
+    `avlnet_40`: `decibel_mel`, at 16 kHz alone; decibel below the loudest value of each waveform, in [-80, 0].
     Raises `ValueError` for another name.
     """
     plan = plan_of(representation, sample_rate_hz)
+    if representation == AVLNET:
+        return torch.stack([torch.from_numpy(decibel_mel(wave.numpy())) for wave in waveforms]).unsqueeze(1)
     spectrum = torch.stft(
         waveforms,
         plan.num_fft,
@@ -101,10 +107,17 @@ def _ogm_ge(sample_rate_hz: int) -> Plan:
     return Plan(torch.hann_window(512), 353, 512, None)
 
 
+def _avlnet(sample_rate_hz: int) -> Plan:
+    if sample_rate_hz != SAMPLE_RATE_HZ:
+        raise ValueError(f"{AVLNET!r} is defined at 16,000 samples per second; set sample_rate_hz to that.")
+    return Plan(torch.empty(400), 160, 400, torch.empty(NUM_BANDS, 201))
+
+
 PRESETS: dict[str, Callable[[int], Plan]] = {
     "log_mel_40": _log_mel(40),
     "log_mel_64": _log_mel(64),
     "log_mel_80": _log_mel(80),
     "log_mel_128": _log_mel(128),
     "ogm_ge_257": _ogm_ge,
+    AVLNET: _avlnet,
 }

@@ -1,5 +1,6 @@
 """The one contract of every encoder here: a stem, a row of blocks, a head, and a cut between two blocks."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from awase.encoders.groups import join_groups, split_groups
 from awase.types import Encoded, Inputs, TokenBlocks, Tokens, WordEmbeddings
 
 
@@ -78,11 +80,17 @@ class BlockEncoder(nn.Module):
 
     With `cut = c > 0` the prefix is the stem and the first c blocks; with `cut = 0` the prefix gives its input back
     unchanged and the suffix is everything. Raises `ValueError` for a cut outside [0, num_blocks].
+
+    With `rows`, so many samples at a time pass through stem and blocks: batch norms take the statistics of each group
+    by itself, and recomputation goes group by group. Raises `ValueError` for fewer than one row.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, rows: int | None = None) -> None:
         super().__init__()
+        if rows is not None and rows < 1:
+            raise ValueError(f"A group of samples has at least 1 row; got {rows}. Use None for the batch as a whole.")
         self.network = network
+        self.rows = rows
         self.dim = network.dim
         self.block_names = tuple(f"network.{name}" for name in network.block_names)
         self.stem_names = tuple(f"network.{name}" for name in network.stem_names)
@@ -116,18 +124,16 @@ class BlockEncoder(nn.Module):
         return self.network.word_embeddings if isinstance(self.network, TokenNetwork) else None
 
     def enable_checkpointing(self) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
+        """Recompute each block (with `rows`, each group) in the backward pass instead of keeping its activations."""
         self._recompute = True
 
     def prefix(self, inputs: Inputs) -> Inputs:
         """The hidden state after the first `cut` blocks; the inputs themselves when `cut` is 0."""
-        return inputs if self._cut == 0 else self.run_blocks(self.network.stem(inputs), 0, self._cut)
+        return inputs if self._cut == 0 else self._in_groups(inputs, 0, self._cut)
 
     def suffix(self, hidden: Inputs) -> Encoded:
         """The encoding, from what `prefix` gave."""
-        if self._cut == 0:
-            hidden = self.network.stem(hidden)
-        return self.network.head(self.run_blocks(hidden, self._cut, self.num_blocks))
+        return self.network.head(self._in_groups(hidden, self._cut, self.num_blocks))
 
     def forward(self, inputs: Inputs) -> Encoded:
         """The encoding of `inputs`."""
@@ -135,21 +141,43 @@ class BlockEncoder(nn.Module):
 
     def run_blocks(self, hidden: Inputs, first: int, last: int) -> Inputs:
         """The hidden state after the blocks from `first` up to, without, `last`."""
+        each = self.rows is None and self._recomputes()
         for index in range(first, last):
-            hidden = self._recomputed(index, hidden) if self._recomputes() else self.network.block(index, hidden)
+            if each:
+                module = self.get_submodule(self.block_names[index])
+                hidden = _recomputed(module, self.network.block, index, hidden)
+            else:
+                hidden = self.network.block(index, hidden)
         return hidden
+
+    def _in_groups(self, inputs: Inputs, first: int, last: int) -> Inputs:
+        """`_from` of the whole batch, or of `rows` samples after the other."""
+        if self.rows is None:
+            return self._from(inputs, first, last)
+        groups = []
+        for group in split_groups(inputs, self.rows):
+            if self._recomputes():
+                groups.append(_recomputed(self, self._from, group, first, last))
+            else:
+                groups.append(self._from(group, first, last))
+        return groups[0] if len(groups) == 1 else join_groups(groups)
+
+    def _from(self, inputs: Inputs, first: int, last: int) -> Inputs:
+        """The hidden state after block `last - 1`, from the encoder's inputs or from what block `first - 1` gave."""
+        return self.run_blocks(inputs if first else self.network.stem(inputs), first, last)
 
     def _recomputes(self) -> bool:
         return self._recompute and self.training and torch.is_grad_enabled()
 
-    def _recomputed(self, index: int, hidden: Inputs) -> Inputs:
-        module = self.get_submodule(self.block_names[index])
 
-        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-            return nullcontext(), _StatisticsHeld(module)
+def _recomputed(module: nn.Module, function: Callable[..., Inputs], *arguments: Any) -> Inputs:
+    """`function` of the arguments, run again in the backward pass; `module` holds the batch norms that it uses."""
 
-        result: Inputs = checkpoint(self.network.block, index, hidden, use_reentrant=False, context_fn=contexts)
-        return result
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _StatisticsHeld(module)
+
+    result: Inputs = checkpoint(function, *arguments, use_reentrant=False, context_fn=contexts)
+    return result
 
 
 class _BlocksOfTokens:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from awase.config import EncoderConfig
+from awase.encoders.davenet import davenet
+from awase.encoders.features import features
 from awase.encoders.hub import is_local, weights_file
 from awase.encoders.info import Provenance
 from awase.encoders.mlp import mlp
@@ -19,6 +21,7 @@ from awase.encoders.small_transformer import small_transformer
 from awase.encoders.small_vit import small_vit
 from awase.encoders.transformers_encoder import transformers_encoder
 from awase.encoders.vision import resnet18, timm_encoder
+from awase.encoders.word_vectors import word_vectors
 from awase.encoders.wrap import wrap
 from awase.types import Encoder
 
@@ -29,11 +32,14 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "small_transformer": small_transformer,
     "small_vit": small_vit,
     "mlp": mlp,
+    "features": features,
+    "davenet": davenet,
+    "word_vectors": word_vectors,
     "resnet18": resnet18,
     "timm": timm_encoder,
     "transformers": transformers_encoder,
 }
-_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp")
+_BUILT_IN = ("small_cnn", "small_transformer", "small_vit", "mlp", "features", "davenet", "word_vectors")
 _DEFAULTS = {"text": "small_transformer", "array": "mlp"}
 
 

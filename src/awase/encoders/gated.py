@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from awase.products import Linear
+
 
 class GatedUnit(nn.Module):
     """y = h * sigmoid(W2 h + b2) with h = W1 x + b1.
@@ -15,8 +17,8 @@ class GatedUnit(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, normalise: bool = False) -> None:
         super().__init__()
-        self.fc = nn.Linear(in_dim, out_dim)
-        self.gate = nn.Linear(out_dim, out_dim)
+        self.fc = Linear(in_dim, out_dim)
+        self.gate = Linear(out_dim, out_dim)
         self.normalise = normalise
 
     def forward(self, x: Float[Tensor, "*batch in_dim"]) -> Float[Tensor, "*batch out_dim"]:

@@ -5,20 +5,21 @@ from collections.abc import Callable
 from torch import nn
 
 from awase.encoders.gated import GatedUnit
+from awase.products import Linear
 
 RECONSTRUCTION_WIDTH = 1024
 
 
 def _gated_then_linear(in_dim: int, out_dim: int) -> nn.Module:
-    return nn.Sequential(GatedUnit(in_dim, in_dim), nn.Linear(in_dim, out_dim))
+    return nn.Sequential(GatedUnit(in_dim, in_dim), Linear(in_dim, out_dim))
 
 
 def _mlp(in_dim: int, out_dim: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(in_dim, out_dim), nn.ReLU(), nn.Linear(out_dim, out_dim))
+    return nn.Sequential(Linear(in_dim, out_dim), nn.ReLU(), Linear(out_dim, out_dim))
 
 
 PROJECTIONS: dict[str, Callable[[int, int], nn.Module]] = {
-    "linear": nn.Linear,
+    "linear": Linear,
     "gated": GatedUnit,
     "gated_then_linear": _gated_then_linear,
     "mlp": _mlp,
@@ -42,5 +43,5 @@ def reconstruction_head(dim: int, hidden: int = RECONSTRUCTION_WIDTH, out: int |
 
     `out` is `dim` where it is None. The last ReLU fits targets that are not negative.
     """
-    last = nn.Linear(hidden, dim if out is None else out)
-    return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), last, nn.ReLU())
+    last = Linear(hidden, dim if out is None else out)
+    return nn.Sequential(Linear(dim, hidden), nn.ReLU(), last, nn.ReLU())

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from awase.config import EncoderConfig
 from awase.encoders.hub import cache_only_when_offline, is_local
+from awase.encoders.word_vectors import vocabulary_folder
+from awase.encoders.word_vocabulary import VocabularyTokenizer, open_vocabulary
 from awase.encoders.words import VOCABULARY_SIZE, WordTokenizer
 from awase.types import Tokenizer
 
@@ -38,7 +40,8 @@ def build_tokenizer(config: EncoderConfig, max_tokens: int) -> Tokenizer:
     """The tokenizer of the text encoder that `config` names, at a width of `max_tokens`.
 
     `transformers` uses the one of its folder or Hub name; built from an architecture alone it gets hashed words, as
-    `small_transformer` does. A callable of the user's own may bring `build_tokenizer(max_tokens)` as an attribute.
+    `small_transformer` does; `word_vectors` takes the words of its vocabulary. A callable of the user's own may bring
+    `build_tokenizer(max_tokens)` as an attribute.
     Raises `ValueError` for an encoder that reads no text, `FileNotFoundError` where the files cannot be had.
     """
     if not isinstance(config.name, str):
@@ -46,8 +49,12 @@ def build_tokenizer(config: EncoderConfig, max_tokens: int) -> Tokenizer:
         return own(max_tokens) if own is not None else WordTokenizer(VOCABULARY_SIZE, max_tokens)
     if config.name == "small_transformer":
         return WordTokenizer(_size(config.options.get("vocabulary_size", VOCABULARY_SIZE)), max_tokens)
+    if config.name == "word_vectors":
+        vocabulary = open_vocabulary(vocabulary_folder(config.options.get("vocabulary")))
+        return VocabularyTokenizer(vocabulary, max_tokens)
     if config.name != "transformers":
-        raise ValueError(f"The encoder {config.name!r} reads no text; use 'small_transformer' or 'transformers'.")
+        names = "'small_transformer', 'word_vectors' or 'transformers'"
+        raise ValueError(f"The encoder {config.name!r} reads no text; use {names}.")
     source = config.pretrained if isinstance(config.pretrained, str) else config.options.get("model")
     if isinstance(source, str):
         return PretrainedTokenizer(_load(source), max_tokens)

@@ -1,7 +1,6 @@
 """One pass over a split: everything a model says about it, on the CPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from awase.evaluation.missing import Keep, restrict
+from awase.fusion.rows import evaluating
 from awase.types import Batch, ClassifierOutput, Encoded
 
 
@@ -67,18 +67,6 @@ def _restrict(batch: Batch, keep: Keep) -> tuple[Batch, int]:
     if batch.complete and not keep:
         return batch, 0
     return restrict(batch, dict.fromkeys(batch.present, True) | dict(keep))
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Frozen parts stand in evaluation mode inside a training model, so each module's own mode is remembered."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _outputs(batch: Batch, output: ClassifierOutput, features: bool) -> Outputs:

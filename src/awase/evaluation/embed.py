@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from awase.evaluation.collect import evaluating
+from awase.fusion.rows import evaluating
 from awase.models import Retrieval
 from awase.types import Batch, Encoded
 

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from awase.evaluation.decided import Decided, score_parts
-from awase.evaluation.shapley import MAX_MODALITIES, Subset, interaction_weights, shapley_weights
+from awase.evaluation.shapley import MAX_MODALITIES, interaction_weights
 from awase.records import Estimate, ModalityEvidence
-from awase.statistics import Ratio, linear_combinations
+from awase.statistics import Ratio, linear_combinations, shapley_weights
+from awase.statistics.shapley import Subset
 
 NOTHING: Subset = frozenset()
 RULE_OF_THREE = 3.0

@@ -9,36 +9,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import factorial
 
-Subset = frozenset[str]
-Weights = dict[Subset, float]
+from awase.statistics.shapley import Subset, Weights, shapley_weights, subsets
 
 MAX_MODALITIES = 4
 """Sixteen subsets; every further modality doubles the passes over the data."""
-
-
-def subsets(modalities: Sequence[str]) -> tuple[Subset, ...]:
-    """All subsets, the empty one first, by size and then in the order of the names."""
-    names = sorted(modalities)
-    return tuple(frozenset(chosen) for size in range(len(names) + 1) for chosen in combinations(names, size))
-
-
-def shapley_weights(modalities: Sequence[str]) -> dict[str, Weights]:
-    """Modality -> subset -> weight w with phi_m = sum_S w(S) v(S).
-
-    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)): the mean gain from m over all orders in
-    which the modalities can be added. Raises `ValueError` for more than four modalities.
-    """
-    _check(modalities)
-    total = factorial(len(modalities))
-    found: dict[str, Weights] = {}
-    for name in modalities:
-        weights = dict.fromkeys(subsets(modalities), 0.0)
-        for subset in subsets([other for other in modalities if other != name]):
-            share = factorial(len(subset)) * factorial(len(modalities) - len(subset) - 1) / total
-            weights[subset | {name}] += share
-            weights[subset] -= share
-        found[name] = weights
-    return found
 
 
 def shapley_values(values: Mapping[Subset, float]) -> dict[str, float]:
@@ -48,6 +22,7 @@ def shapley_values(values: Mapping[Subset, float]) -> dict[str, float]:
     and for more than four modalities.
     """
     names = sorted(frozenset().union(*values))
+    _check(names)
     missing = [sorted(subset) for subset in subsets(names) if subset not in values]
     if missing:
         raise ValueError(f"Shapley values need the value of every subset; {missing[0]} is missing.")

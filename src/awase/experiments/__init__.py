@@ -11,6 +11,7 @@ from awase.experiments.builtin import (
     scenes_synergy,
     scenes_unique,
 )
+from awase.experiments.mcn import ROOTED
 from awase.experiments.mmlora_tables import SUITES
 from awase.experiments.table import table
 
@@ -23,4 +24,4 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "scenes.unique": scenes_unique,
 }
 
-__all__ = ["EXPERIMENTS", "SUITES", "table"]
+__all__ = ["EXPERIMENTS", "ROOTED", "SUITES", "table"]

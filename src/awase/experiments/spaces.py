@@ -2,22 +2,24 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 from pydantic import JsonValue
 
 from awase.config import DataConfig, EncoderConfig, Experiment, MethodConfig, SelectionConfig, TrainConfig
+from awase.methods.mcn import all_pairs
 
 SMALL: dict[str, JsonValue] = {
     "space": {"dim": 256, "reconstruction": 128},
-    "clustering": {"num_clusters": 32, "queue_rows": 1024},
+    "clustering": None,
     "loss": "info_nce",
     "temperature": 0.1,
     "reconstruction": {"weight": 1.0},
 }
 """A space for small encoders and hundreds of pairs: cosines, since raw dot products of untrained encoders are far from
-the scale at which the margin of `mms` was chosen."""
+the scale at which the margin of `mms` was chosen; without clusters, which hold such encoders where they begin."""
 
-TRAINING = TrainConfig(epochs=20, batch_size=64, learning_rate=1e-3, warmup_epochs=1)
+TRAINING = TrainConfig(epochs=40, batch_size=32, learning_rate=2e-3, warmup_epochs=1)
 
 
 def joint_spaces(name: str, data: DataConfig, encoders: dict[str, EncoderConfig] | None = None) -> Experiment:
@@ -62,3 +64,40 @@ def order_name(first: Sequence[str], modalities: Sequence[str]) -> str:
     """
     rest = [name for name in modalities if name not in first]
     return "_".join("".join(name[0] for name in sorted(part, key=lambda n: (n == "text", n))) for part in (first, rest))
+
+
+def controlled(modalities: Sequence[str], retrieval: dict[str, JsonValue], epochs: int) -> tuple[MethodConfig, ...]:
+    """Joint and staged training, all subsets of the pairs, and the controls of staged training, of `epochs` epochs.
+
+    For three modalities, the last of which the source adds to the others.
+
+    `alone-p`: the pair p with the second stage's epochs. `-continue`: the learning rate goes on down at the boundary.
+    `-anew`: queue, centroids and batch statistics begin anew there. `-new-terms`: clustering and reconstruction cover
+    the new modality alone. `-freeze`: the first stage's towers stand still. `-shuffled`: the first stage sees wrong
+    pairs. `joint-restart`: joint training whose learning rate rises again in the middle.
+    """
+    pairs = all_pairs(tuple(modalities))
+    subsets = [chosen for size in (1, 2) for chosen in combinations(pairs, size)]
+    first = list(modalities[:2])
+    name = order_name(first, modalities)
+    changes: dict[str, dict[str, Any]] = {
+        "continue": {"schedule": "continue"},
+        "anew": {"begin": ["queue", "centroids", "batch_statistics"]},
+        "new-terms": {"terms": "new"},
+        "freeze": {"freeze": True},
+        "shuffled": {"shuffle_first": True},
+    }
+    return (
+        *every_order(modalities, retrieval),
+        *(_labelled("only-" + ",".join(chosen), retrieval, pairs=list(chosen)) for chosen in subsets),
+        *(_labelled(f"alone-{pair}", retrieval, pairs=[pair], training={"epochs": epochs // 2}) for pair in pairs),
+        *(
+            _labelled(f"{name}-{word}", retrieval, staged={"first": first, **change})
+            for word, change in changes.items()
+        ),
+        _labelled("joint-restart", retrieval, staged={"first": list(modalities)}),
+    )
+
+
+def _labelled(label: str, retrieval: dict[str, JsonValue], **settings: Any) -> MethodConfig:
+    return MethodConfig(method="mcn", label=label, settings={"retrieval": retrieval, **settings})

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from awase.fusion.base import Features, Fusion, Logits, Presence
 from awase.fusion.late import masked
-from awase.fusion.rows import encode_rows
+from awase.fusion.rows import encode_rows, presence_of
 from awase.fusion.streams import token_stream
 from awase.types import Batch, Encoded, Tokens, WordEmbeddings
 
@@ -114,8 +114,8 @@ class Mmbt(Fusion):
 
     def _places(self, encoder: nn.Module, batch: Batch) -> Tensor | None:
         """The projected places of the other modality; None where no sample has it."""
-        rows = None if self.seen in batch.complete else batch.present.get(self.seen)
-        if self.seen not in batch.inputs or (rows is not None and not bool(rows.any())):
+        rows = presence_of(batch, self.seen)
+        if rows is not None and not bool(rows.any()):
             return None
         encoded = encode_rows(encoder, batch.inputs[self.seen], rows)
         if encoded.tokens is None:
@@ -183,6 +183,5 @@ def _words(encoder: nn.Module) -> WordEmbeddings:
 
 def _has(batch: Batch, name: str) -> Bool[Tensor, " batch"]:
     """Which samples have the modality."""
-    if name in batch.inputs and name not in batch.complete:
-        return batch.present[name]
-    return torch.full((len(batch),), name in batch.inputs, device=batch.index.device)
+    present = presence_of(batch, name)
+    return torch.ones(len(batch), dtype=torch.bool, device=batch.index.device) if present is None else present

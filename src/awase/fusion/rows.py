@@ -1,5 +1,8 @@
 """Encoding only the samples that have a modality."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
@@ -10,11 +13,18 @@ Rows = Int[Tensor, " rows"] | None
 """Numbers of samples; None: all of them."""
 
 
+def presence_of(batch: Batch, name: str) -> Bool[Tensor, " batch"] | None:
+    """Which samples have the modality: none where the batch does not know it; None: all of them."""
+    if name in batch.complete:
+        return None
+    nowhere = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
+    return batch.present.get(name, nowhere)
+
+
 def rows_with(batch: Batch, name: str) -> Rows:
-    """The samples that have the modality: none where the batch does not know it."""
-    if name not in batch.inputs:
-        return torch.zeros(0, dtype=torch.long, device=batch.index.device)
-    return None if name in batch.complete else batch.present[name].nonzero().squeeze(1)
+    """The samples that have the modality."""
+    present = presence_of(batch, name)
+    return None if present is None else present.nonzero().squeeze(1)
 
 
 def take(values: Tensor, rows: Rows) -> Tensor:
@@ -59,12 +69,39 @@ def encode_rows(encoder: nn.Module, inputs: Inputs, rows: Bool[Tensor, " batch"]
 
 
 def _no_rows(encoder: nn.Module, inputs: Inputs) -> Encoded:
-    """What the encoder gives for no row; nothing learns from the row of zeros, and no statistic moves."""
-    modes = {module: module.training for module in encoder.modules()}
-    encoder.eval()
-    with torch.no_grad():
-        one: Encoded = encoder(map_inputs(inputs, lambda value: value.new_zeros(1, *value.shape[1:])))
-    for module, mode in modes.items():
-        module.training = mode
+    """What the encoder gives for no row."""
+    one = encode_zeros(encoder, inputs)
     tokens, mask = one.tokens, one.mask
     return Encoded(one.pooled[:0], None if tokens is None else tokens[:0], None if mask is None else mask[:0], one.grid)
+
+
+def encode_zeros(encoder: nn.Module, inputs: Inputs) -> Encoded:
+    """The features of one row of zeros, masks among named tensors being ones: `inputs` give its shape.
+
+    In evaluation mode and without gradient: nothing learns from it, and no statistic moves.
+    """
+    with evaluating(encoder), torch.no_grad():
+        encoded: Encoded = encoder(_zero_row(inputs))
+    return encoded
+
+
+def _zero_row(inputs: Inputs) -> Inputs:
+    if isinstance(inputs, Tensor):
+        return inputs.new_zeros(1, *inputs.shape[1:])
+    named: Mapping[str, Tensor] = inputs
+    return {
+        name: value.new_ones(1, *value.shape[1:]) if name.endswith("mask") else value.new_zeros(1, *value.shape[1:])
+        for name, value in named.items()
+    }
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards each module's own mode: frozen parts stand in it inside a training model."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

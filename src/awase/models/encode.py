@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from awase.fusion.rows import encode_rows
-from awase.types import Batch, Encoded
+from awase.fusion.rows import encode_rows, presence_of
+from awase.types import Batch, Encoded, Inputs, map_inputs
 
 
 def encode_batch(
@@ -27,12 +27,33 @@ def encode_batch(
             dim = cast(int, encoder.dim)
             encoded[name] = Encoded(torch.zeros(len(batch), dim, device=batch.index.device))
             continue
-        rows = None if name in batch.complete and len(batch) else batch.present[name]
+        rows = presence_of(batch, name) if len(batch) else batch.present[name]
         encoded[name] = encode_rows(encoder, batch.inputs[name], rows)
     return encoded
 
 
+def encode_candidates(encoder: nn.Module, inputs: Inputs, mask: Bool[Tensor, "batch candidates"]) -> Encoded:
+    """The features of every candidate of every sample, a row each, sample after sample; zeros where there is none."""
+    return encode_rows(encoder, map_inputs(inputs, lambda value: value.flatten(0, 1)), mask.flatten())
+
+
+def first_candidate(encoded: Encoded, mask: Bool[Tensor, "batch candidates"]) -> Encoded:
+    """Of the features of all candidates those of each sample's first real one; of none, its first row."""
+    rows = first_rows(mask)
+    tokens, real = encoded.tokens, encoded.mask
+    return Encoded(
+        encoded.pooled.index_select(0, rows),
+        None if tokens is None else tokens.index_select(0, rows),
+        None if real is None else real.index_select(0, rows),
+        encoded.grid,
+    )
+
+
+def first_rows(mask: Bool[Tensor, "batch candidates"]) -> Int[Tensor, " batch"]:
+    """Where each sample's first real candidate is among the candidates of all samples."""
+    return torch.arange(len(mask), device=mask.device) * mask.shape[1] + mask.int().argmax(dim=1)
+
+
 def presence(batch: Batch, modalities: tuple[str, ...]) -> dict[str, Bool[Tensor, " batch"] | None]:
     """Per modality which samples have it; None: all of them."""
-    none = torch.zeros(len(batch), dtype=torch.bool, device=batch.index.device)
-    return {name: None if name in batch.complete else batch.present.get(name, none) for name in modalities}
+    return {name: presence_of(batch, name) for name in modalities}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from awase.models.encode import encode_batch
+from awase.models.encode import encode_batch, encode_candidates, first_candidate, first_rows
 from awase.models.parts import parts_of
 from awase.types import Batch, Encoded, RetrievalOutput
 
@@ -48,12 +48,22 @@ class Retrieval(nn.Module):
     def forward(self, batch: Batch, *, known: Mapping[str, Encoded] | None = None) -> RetrievalOutput:
         """The embeddings of a batch, and the features rebuilt from them where there are heads for it.
 
-        `known` are features that need not be computed.
+        `known` are features that need not be computed. Of a modality with several candidates per sample every one is
+        encoded and projected; embedding, features and what is rebuilt are of the first real one.
         """
-        encoded = encode_batch(self.encoders, batch, known)
-        embeddings = self.embed(encoded)
+        several = {name: mask for name, mask in batch.candidates.items() if name in self.encoders}
+        every = {name: encode_candidates(self.encoders[name], batch.inputs[name], several[name]) for name in several}
+        firsts = {name: first_candidate(every[name], several[name]) for name in several}
+        encoded = encode_batch(self.encoders, batch, {**(known or {}), **firsts})
+        rows = self.embed(every)  # (batch * candidates, dim)
+        single = self.embed({name: value for name, value in encoded.items() if name not in several})
+        embeddings = {
+            name: rows[name].index_select(0, first_rows(several[name])) if name in several else single[name]
+            for name in encoded
+        }
         rebuilt = {name: head(embeddings[name]).float() for name, head in self.reconstructions.items()}
-        return RetrievalOutput(embeddings, encoded, rebuilt)
+        candidates = {name: rows[name].unflatten(0, mask.shape) for name, mask in several.items()}
+        return RetrievalOutput(embeddings, encoded, rebuilt, candidates)
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Part name -> state name -> tensor, covering every entry of the state dictionary exactly once."""

@@ -8,13 +8,14 @@ from awase.objectives.distillation import feature_distance
 from awase.objectives.kmeans import Clusters, assign, kmeans
 from awase.objectives.max_margin import max_margin
 from awase.objectives.mil_nce import mil_nce
-from awase.objectives.pairs import pair_losses
+from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
 from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
 
 __all__ = [
     "CONTRASTIVE",
+    "Candidates",
     "ClusterMemory",
     "Clusters",
     "PairLoss",

@@ -1,6 +1,8 @@
 """Embeddings drawn to the centroid of their sample's cluster, away from the other centroids."""
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import torch
@@ -10,13 +12,14 @@ from torch.nn import functional as F
 
 from awase.distributed import ALONE, World
 from awase.objectives.presence import everyone, over_present, without_absent
+from awase.products import product
 
 
 def fused_mean(
     embeddings: Mapping[str, Float[Tensor, "batch dim"]], present: Mapping[str, Bool[Tensor, " batch"] | None]
 ) -> Float[Tensor, "batch dim"]:
     """The mean of the modalities that a sample has, in float32 at least; zeros for a sample without any."""
-    total = torch.stack([without_absent(rows, present[name]) for name, rows in embeddings.items()]).sum(dim=0)
+    total = reduce(add, [without_absent(rows, present[name]) for name, rows in embeddings.items()])
     return total / _num_present(embeddings, present, total).clamp_min(1)[:, None]
 
 
@@ -49,7 +52,7 @@ def centroid_contrast(
             here = present[name]
             term = _cross_entropy(without_absent(embedding, here), centroids, labels, margin)
             terms.append(term if here is None else term * here)
-        total = torch.stack(terms).sum(dim=0)
+        total = reduce(add, terms)
         counts = _num_present(embeddings, present, total)
         losses = total / counts.clamp_min(1)
     return over_present(losses, (labels >= 0) & (counts > 0), world)
@@ -70,7 +73,7 @@ def _cross_entropy(
     margin: float,
 ) -> Float[Tensor, " batch"]:
     """With some label for the rows that have none."""
-    logits = (rows @ centroids.detach().to(rows).T).to(rows.dtype)
+    logits = product(rows, centroids.detach().to(rows)).to(rows.dtype)
     places = labels.clamp_min(0)[:, None]
     with torch.no_grad():  # a constant: the gradient stays what it was
         logits.scatter_add_(1, places, logits.new_full(places.shape, -margin))

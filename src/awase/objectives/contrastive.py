@@ -106,4 +106,4 @@ CONTRASTIVE: dict[str, PairLoss] = {
     "normalised_softmax": normalised_softmax,
     "sigmoid": sigmoid,
 }
-"""The losses of two sets of embeddings by name; `mil_nce`, which has several candidates per sample, stands alone."""
+"""The losses of two sets of embeddings by name; `mil_nce`, of several candidates per sample, is in `pair_losses`."""

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from awase.products import product
+
 ROWS_PER_SEED = 32
 """k-means++ looks at no more rows per cluster than this, drawn at random: its K passes cost as much as K iterations."""
 AT_CENTROID = 1e-6
@@ -91,7 +93,7 @@ def assign(
     rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     if inverse_norms is None:
         inverse_norms = 1 / rows.norm(dim=1).clamp_min(torch.finfo(rows.dtype).tiny)
-    best, labels = (rows @ F.normalize(centroids.to(rows), dim=1).T).max(dim=1)
+    best, labels = product(rows, F.normalize(centroids.to(rows), dim=1)).max(dim=1)
     return labels, best * inverse_norms
 
 

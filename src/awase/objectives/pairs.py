@@ -7,7 +7,11 @@ from torch import Tensor
 
 from awase.distributed import ALONE, World
 from awase.objectives.contrastive import PairLoss
+from awase.objectives.mil_nce import mil_nce
 from awase.objectives.presence import all_of
+
+Candidates = tuple[Float[Tensor, "batch candidates dim"], Bool[Tensor, "batch candidates"]]
+"""The embeddings of all candidates of every sample, and which of them are real."""
 
 
 def pair_losses(
@@ -16,19 +20,28 @@ def pair_losses(
     loss: PairLoss,
     weights: Mapping[str, float],
     *,
+    candidates: Mapping[str, Candidates] | None = None,
     world: World = ALONE,
 ) -> dict[str, Float[Tensor, " batch"]]:
     """weight . loss(x, y) of every pair that has a weight, under the pair's name; the objective is their sum.
 
     The pair takes part in the samples that have both: the others are 0 in it and nobody's negative. x is the one whose
     name comes first in the alphabet. The weighted mean of Everything at Once is had with weights that sum to 1.
+    A pair with a modality that has `candidates` has `mil_nce` of the other's embeddings and these instead of `loss`.
     Raises `ValueError` for a pair that is not of two of the embeddings.
     """
+    several = candidates or {}
     found: dict[str, Tensor] = {}
     for pair, weight in weights.items():
         first, second = _two(pair, embeddings)
         both = all_of([present[first], present[second]])
-        found[pair] = weight * loss(embeddings[first], embeddings[second], present=both, world=world)
+        if first in several or second in several:
+            x, of = (first, second) if second in several else (second, first)
+            values, mask = several[of]
+            losses = mil_nce(embeddings[x], values, candidate_mask=mask, present=both, world=world)
+        else:
+            losses = loss(embeddings[first], embeddings[second], present=both, world=world)
+        found[pair] = weight * losses
     return found
 
 

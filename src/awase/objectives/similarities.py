@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from awase.distributed import World, first_row, gather_constant, gather_rows
 from awase.objectives.presence import everyone, over_present, without_absent
+from awase.products import product
 
 Scalar = float | Float[Tensor, ""]
 FAR = -1e30
@@ -113,6 +114,6 @@ def cosines(
 
 def _similarities(x: Tensor, y: Tensor, present: Tensor | None, world: World) -> Similarities:
     # An autocast matrix product may be narrower than its inputs; sums of exponentials may not.
-    scores = (x @ gather_rows(y, world).T).to(x.dtype)
+    scores = product(x, gather_rows(y, world)).to(x.dtype)
     all_present = None if present is None else gather_constant(present, world)
     return Similarities(scores, first_row(x, world), present, all_present, world)

@@ -94,6 +94,11 @@ class Table:
     def metric(self) -> str:
         return self.groups[0].metric
 
+    @property
+    def is_retrieval(self) -> bool:
+        """Whether its runs retrieve instead of deciding between classes."""
+        return self.groups[0].runs[0].record.retrieval is not None
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -106,7 +111,12 @@ class Overview:
 
 def is_fraction(metric: str) -> bool:
     """Whether a metric lies in [0, 1] and is shown in percent."""
-    return metric != "loss"
+    return metric != "loss" and not is_rank(metric)
+
+
+def is_rank(metric: str) -> bool:
+    """Whether a metric is made of ranks, and so better when lower: `MedR`, also of one direction (`MedR a->b`)."""
+    return any(word in ("MedR", "MeanR", "log_rank") for word in metric.split())
 
 
 def stat_of(per_seed: dict[int, float]) -> Stat | None:

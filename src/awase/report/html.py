@@ -43,6 +43,41 @@ def table(
     return Html(f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{inner}</div>')
 
 
+def grouped_table(
+    first: object,
+    groups: Sequence[tuple[object, Sequence[object]]],
+    rows: Sequence[Sequence[object]],
+    *,
+    caption: str,
+    marked: Sequence[int] = (),
+) -> Html:
+    """A table of numbers whose columns stand in groups, each with a title above those of its columns."""
+    above = [Html(f'<th rowspan="2" class="words">{text(first)}</th>')]
+    above += [Html(f'<th colspan="{len(titles)}" class="group">{text(name)}</th>') for name, titles in groups]
+    starts = {place for place, name in enumerate(n for _, titles in groups for n in _opening(titles)) if name}
+    below = [tag("th", t, css=_number_css(k in starts)) for k, t in enumerate(t for _, ts in groups for t in ts)]
+    body = []
+    for place, row in enumerate(rows):
+        cells = [Html(f'<th scope="row">{text(row[0])}</th>')]
+        cells += [tag("td", value, css=_number_css(k in starts)) for k, value in enumerate(row[1:])]
+        body.append(tag("tr", *cells, css="marked" if place in marked else ""))
+    head = join([tag("tr", *above), tag("tr", *below)])
+    inner = f"<caption>{text(caption)}</caption><thead>{head}</thead><tbody>{join(body)}</tbody>"
+    return Html(
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table class="grouped">{inner}</table></div>'
+    )
+
+
+def _opening(titles: Sequence[object]) -> list[bool]:
+    """Whether a column begins its group."""
+    return [place == 0 for place in range(len(titles))]
+
+
+def _number_css(opens: bool) -> str:
+    return "number opens" if opens else "number"
+
+
 def _is_number(cell: object) -> bool:
     return bool(re.match(r"(<[^>]*>)*[-+−–[]?\d|(<[^>]*>)*–", str(cell)))
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from awase.records import RECORD_NAME, Record, read_record
-from awase.statistics import PREDICTIONS_NAME, Predictions, read_predictions
+from awase.statistics import (
+    PREDICTIONS_NAME,
+    RANKS_NAME,
+    Predictions,
+    RankTable,
+    WorstQueries,
+    read_predictions,
+    read_ranks,
+    read_worst,
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,16 @@ class Run:
         if self.folder is None or not (self.folder / PREDICTIONS_NAME).is_file():
             return None
         return read_predictions(self.folder).of_split("test")
+
+    def ranks(self) -> RankTable | None:
+        """At which rank every query of a retrieval run found its item; None where the file is not there."""
+        if self.folder is None or not (self.folder / RANKS_NAME).is_file():
+            return None
+        return read_ranks(self.folder)
+
+    def worst(self) -> list[WorstQueries]:
+        """The worst queries of a retrieval run; none where the file is not there."""
+        return [] if self.folder is None else read_worst(self.folder)
 
 
 def load(folders: Iterable[Path]) -> list[Run]:

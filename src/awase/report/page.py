@@ -6,11 +6,13 @@ from awase.report.cautions import cautions
 from awase.report.groups import Table, tabulate
 from awase.report.html import Html, bullets, join, tag, text
 from awase.report.learning import learning_curves
-from awase.report.lines import Lines, build_lines
+from awase.report.lines import build_lines
 from awase.report.load import Run
 from awase.report.modalities import guards_table, modalities_table, probes_table
 from awase.report.provenance import confusion, reproduce, settings
 from awase.report.results import comparison, findings, main_table, protocol
+from awase.report.retrieval_numbers import by_protocol
+from awase.report.retrieval_page import retrieval_section
 from awase.report.text import failed_line
 
 _CSS = """
@@ -38,12 +40,17 @@ td small{display:block;font-size:.78rem}
 thead .number{white-space:normal}
 .legend{font-size:.84rem;max-width:none}
 tr.marked{background:#fdf4ee}
+.grouped{font-size:.8rem}.grouped th,.grouped td{padding:.38rem .26rem}.grouped tbody th{white-space:normal}
+.grouped .opens,.grouped .group{border-left:1px solid var(--line)}
+.grouped thead .group{text-align:center;border-bottom:1px solid var(--line)}
 .sure{font-weight:650}
 figure{margin:1rem 0}figure .scroll{margin:0}
 figcaption strong{color:var(--ink)}figcaption{font-size:.86rem;margin-top:.3rem;max-width:80ch}
 svg{max-width:100%;height:auto;display:block}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(270px,1fr));gap:1rem}
 .grid figure{margin:0;border:1px solid var(--line);border-radius:6px;padding:.7rem}.grid figcaption{margin:0 0 .3rem}
+.wide{grid-template-columns:repeat(auto-fill,minmax(min(420px,100%),1fr))}
+h4{font-size:.98rem;margin:1.6rem 0 .5rem}
 .train{color:var(--other);font-weight:600}.val{color:var(--accent);font-weight:600}
 code,pre{font:.85em/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 code{overflow-wrap:anywhere}
@@ -66,9 +73,15 @@ def render_html(runs: Iterable[Run], title: str | None = None) -> str:
     names = dict.fromkeys(table.experiment for table in overview.tables)
     heading = title or ", ".join(names) or "No finished run"
     failures = [failed_line(run) for run in overview.failed]
-    sections = [_section(build_lines(table), number) for number, table in enumerate(overview.tables)]
+    tables = one_protocol_each(overview.tables)
+    sections = [_section(table, number) for number, table in enumerate(tables)]
     warnings = bullets([*overview.notes, *failures], "warnings")
-    return whole_page(heading, join([tag("h1", heading), _contents(overview.tables), warnings, *sections]))
+    return whole_page(heading, join([tag("h1", heading), _contents(tables), warnings, *sections]))
+
+
+def one_protocol_each(tables: Sequence[Table]) -> list[Table]:
+    """The tables; one of retrieval runs for each protocol, since such numbers share no column."""
+    return [part for table in tables for part in (by_protocol(table) if table.is_retrieval else (table,))]
 
 
 def whole_page(heading: str, body: Html) -> str:
@@ -80,8 +93,10 @@ def whole_page(heading: str, body: Html) -> str:
     )
 
 
-def _section(found: Lines, number: int) -> Html:
-    table = found.table
+def _section(table: Table, number: int) -> Html:
+    if table.is_retrieval:
+        return retrieval_section(table, _name(table), number)
+    found = build_lines(table)
     parts = [
         ("Result", join([findings(found), main_table(found)])),
         ("Comparison", comparison(found)),

@@ -1,9 +1,12 @@
 """The first part of a page about one table: what came out. Each function returns HTML, empty without content."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from awase.report import numbers
 from awase.report.figures import comparison_figure
+from awase.report.groups import Group
 from awase.report.html import Html, bullets, figure, join, table, tag
 from awase.report.lines import Line, Lines
 from awase.report.text import cells
@@ -12,10 +15,7 @@ from awase.statistics import Difference
 
 def protocol(found: Lines) -> Html:
     """How the numbers came about, in one paragraph."""
-    groups, metric = found.table.groups, found.table.metric
-    per = _range({len(group.seeds) for group in groups}, "seed")
-    if any(group.folds != (None,) for group in groups):
-        per += f" and {_range({len(group.folds) for group in groups}, 'fold')}, folds averaged within a seed"
+    metric, per = found.table.metric, spread_over(found.table.groups)
     return tag(
         "p",
         f"Every number is the mean over {per}; ± is the standard deviation over seeds. Epochs and settings were chosen "
@@ -25,6 +25,14 @@ def protocol(found: Lines) -> Html:
         "methods, and an interval that contains zero does not show that two methods are equal.",
         css="protocol",
     )
+
+
+def spread_over(groups: Sequence[Group]) -> str:
+    """`3 seeds`, `3 seeds and 5 folds, folds averaged within a seed`: what a number is a mean of."""
+    per = _range({len(group.seeds) for group in groups}, "seed")
+    if any(group.folds != (None,) for group in groups):
+        per += f" and {_range({len(group.folds) for group in groups}, 'fold')}, folds averaged within a seed"
+    return per
 
 
 def findings(found: Lines) -> Html:

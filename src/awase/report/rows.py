@@ -6,6 +6,15 @@ from typing import Any
 
 from awase.report.groups import Group, Table, tabulate
 from awase.report.load import Run
+from awase.report.retrieval_numbers import (
+    by_protocol,
+    is_trained,
+    last_stage,
+    numbers_of,
+    published_number,
+    space_stat,
+)
+from awase.statistics import SAME_CAPTION
 
 
 def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
@@ -13,9 +22,58 @@ def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
 
     `mean` and `std` are over seeds, folds averaged within a seed first; `std` is None with one seed. Fractions are in
     [0, 1]. `folds` is 1 where the data has one split. `published` stands beside the test value of its metric. Where
-    data or protocols differ, `dataset` says which. Failed runs have no row.
+    data or protocols differ, `dataset` says which. Failed runs have no row. Retrieval runs have `retrieval_rows`.
     """
-    return [row for table in tabulate(runs).tables for group in table.groups for row in _group_rows(table, group)]
+    found: list[dict[str, Any]] = []
+    for table in tabulate(runs).tables:
+        for part in by_protocol(table) if table.is_retrieval else (table,):
+            of_group = retrieval_rows if table.is_retrieval else _group_rows
+            found += [row for group in part.groups for row in of_group(part, group)]
+    return found
+
+
+def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
+    """A row per stage, split, direction and metric, with its protocol (with folds that of the first).
+
+    `trained`: whether every pair of the direction was drawn together by then. `same_text_right`: every item with the
+    text of the query is right; such rows stand only where that changes something.
+    """
+    found = []
+    last = last_stage(group)
+    seen: set[tuple[str, str, str]] = set()
+    for number in numbers_of(group):
+        key = (number.stage, number.split, number.direction)
+        if key in seen:
+            continue
+        seen.add(key)
+        for same in (False, True):
+            for metric in number.metrics:
+                stat = space_stat(group, *key, metric, same_caption=same)
+                if stat is None:
+                    continue
+                tested = number.stage == last and number.split != "val" and not same
+                found.append(
+                    {
+                        "experiment": table.experiment,
+                        "method": group.method,
+                        "dataset": table.dataset,
+                        "split": number.split,
+                        "stage": number.stage,
+                        "direction": number.direction,
+                        "trained": is_trained(group, number.stage, number.direction),
+                        "metric": metric,
+                        "same_text_right": same,
+                        "mean": stat.mean,
+                        "std": stat.std,
+                        "seeds": len(stat.per_seed),
+                        "folds": len(group.folds),
+                        "published": published_number(group, number.split, number.direction, metric)
+                        if tested
+                        else None,
+                        "protocol": {**number.protocol, **({"correct": SAME_CAPTION} if same else {})},
+                    }
+                )
+    return found
 
 
 def render_json(runs: Iterable[Run]) -> str:

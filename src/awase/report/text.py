@@ -7,6 +7,9 @@ from awase.report.cautions import cautions
 from awase.report.groups import Group, Overview, tabulate
 from awase.report.lines import Line, Lines, build_lines
 from awase.report.load import Run
+from awase.report.plain import Plain
+from awase.report.retrieval_numbers import by_protocol
+from awase.report.retrieval_text import retrieval_tables
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -72,14 +75,14 @@ def published(group: Group, metric: str) -> str:
 def render_markdown(runs: Iterable[Run]) -> str:
     """Returns a table per experiment and data set in GitHub's Markdown, with warnings and failed runs below."""
     overview = tabulate(runs)
-    parts = [_markdown_table(build_lines(table)) for table in overview.tables]
+    parts = [markdown_section(part) for part in plain_tables(overview)]
     return "\n".join([*parts, *_bullets(_closing(overview))])
 
 
 def render_latex(runs: Iterable[Run]) -> str:
     """Returns a `tabular` per experiment and data set, for a document that loads the `booktabs` package."""
     overview = tabulate(runs)
-    parts = [_latex_table(build_lines(table)) for table in overview.tables]
+    parts = [latex_tabular(part) for part in plain_tables(overview)]
     comments = [f"% {' '.join(line.split())}" for line in _closing(overview)]
     return "\n".join([*parts, *comments]) + "\n"
 
@@ -90,6 +93,23 @@ def failed_line(run: Run) -> str:
     fold = "" if record.fold is None else f", fold {record.fold}"
     reason = f": {record.notes[-1]}" if record.notes else ""
     return f"Failed, not counted: {record.experiment}, {record.method}, seed {record.seed}{fold}{reason}"
+
+
+def plain_tables(overview: Overview) -> list[Plain]:
+    """The main tables as words; of retrieval runs also those of stages, each protocol apart."""
+    found: list[Plain] = []
+    for table in overview.tables:
+        if table.is_retrieval:
+            found += [part for one in by_protocol(table) for part in retrieval_tables(one)]
+        else:
+            found.append(_classification(build_lines(table)))
+    return found
+
+
+def _classification(found: Lines) -> Plain:
+    title = f"{found.table.experiment}: {found.table.dataset}"
+    rows = tuple(tuple(cells(line)) for line in found.lines)
+    return Plain(title, tuple(headers(found)), rows, (*found.notes, *cautions(found.table)))
 
 
 def _closing(overview: Overview) -> list[str]:
@@ -104,19 +124,17 @@ def _flat(text: str) -> str:
     return " ".join(text.split()).replace("|", r"\|")
 
 
-def _markdown_table(found: Lines) -> str:
-    titles = headers(found)
-    rows = [titles, ["---", *["---:"] * (len(titles) - 1)], *(cells(line) for line in found.lines)]
+def markdown_section(part: Plain) -> str:
+    """A heading, the table and what must be known of it, in GitHub's Markdown."""
+    rows = [part.titles, ["---", *["---:"] * (len(part.titles) - 1)], *part.rows]
     table = "\n".join("| " + " | ".join(_flat(cell) for cell in row) + " |" for row in rows)
-    warnings = _bullets([*found.notes, *cautions(found.table)])
-    return "\n".join([f"## {found.table.experiment}: {found.table.dataset}", "", table, "", *warnings])
+    return "\n".join([f"## {part.title}", "", table, "", *_bullets(part.notes)])
 
 
-def _latex_table(found: Lines) -> str:
-    titles = headers(found)
-    rows = [titles, *(cells(line) for line in found.lines)]
+def latex_tabular(part: Plain) -> str:
+    """The table for a document that loads `booktabs`; its title is a comment."""
+    rows = [part.titles, *part.rows]
     lines = [" & ".join("".join(_LATEX.get(sign, sign) for sign in cell) for cell in row) + r" \\" for row in rows]
-    title = f"{found.table.experiment}: {found.table.dataset}"
-    begin = rf"\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}"
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(part.titles) - 1)}}}"
     body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    return "\n".join([f"% {' '.join(title.split())}", begin, *body, r"\end{tabular}", ""])
+    return "\n".join([f"% {' '.join(part.title.split())}", begin, *body, r"\end{tabular}", ""])

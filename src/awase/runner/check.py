@@ -8,6 +8,7 @@ import numpy as np
 from awase.balancing import build_rule
 from awase.config import Experiment, SelectionConfig, StageConfig
 from awase.data import Dataset
+from awase.data.features import ClipDataset
 from awase.evaluation import score
 from awase.methods import build_method
 from awase.models import Classifier
@@ -40,6 +41,7 @@ def check_request(setting: Setting) -> None:
 
 def _check_stage(stage: StageConfig, setting: Setting) -> None:
     _check_task(stage, setting.dataset.task)
+    _check_candidates(stage, setting.dataset)
     try:
         model = build_model(stage, setting.spec, {})
     except (RuntimeError, UnpicklingError) as error:
@@ -63,6 +65,15 @@ def _check_task(stage: StageConfig, task: str) -> None:
         )
 
 
+def _check_candidates(stage: StageConfig, dataset: Dataset | ClipDataset) -> None:
+    if stage.retrieval is not None and stage.retrieval.loss == "mil_nce" and not dataset.candidate_modalities:
+        raise ValueError(
+            f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions, and no modality "
+            "of the data has candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
+            "another loss, for example mms."
+        )
+
+
 def _check_space_metric(stage: StageConfig, selection: SelectionConfig) -> None:
     """Every stage chooses its epoch by the same metric, so a stage on fewer modalities must have it too."""
     known = space_metric_names(stage.modalities)
@@ -73,7 +84,7 @@ def _check_space_metric(stage: StageConfig, selection: SelectionConfig) -> None:
         )
 
 
-def check_selection(selection: SelectionConfig, dataset: Dataset) -> None:
+def check_selection(selection: SelectionConfig, dataset: Dataset | ClipDataset) -> None:
     """Raises `ValueError` for a metric that validation does not have, and for the wrong direction of one it has."""
     if dataset.task == "retrieval":
         known = space_metric_names(dataset.modalities)

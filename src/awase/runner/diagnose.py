@@ -43,6 +43,11 @@ def diagnose_run(
     record = read_record(folder)
     if record.status != "done":
         raise ValueError(f"The run in {folder} failed ({'; '.join(record.notes)}), so there is nothing to diagnose.")
+    if record.retrieval is not None:
+        raise ValueError(
+            f"The run in {folder} retrieves: nothing is decided, so no modality can be blamed for a decision. "
+            "`awase report` shows its directions, stages, the shape of its space and its worst queries."
+        )
     known = None if again else _known(folder, record, chosen)
     if known is not None:
         return known

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from awase.config import StageConfig
 from awase.evaluation import (
     Keep,
     Labelled,
@@ -21,11 +22,13 @@ from awase.evaluation.classification import as_array
 from awase.files import write_text
 from awase.models import Classifier
 from awase.records import Metric, RetrievalRecord
+from awase.runner.known import SPLITS, features_digest, of_finished
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
 from awase.runner.work import look
 from awase.statistics import Predictions, concatenate
-from awase.training.digest import json_digest, tensors_digest
+from awase.training.digest import json_digest
+from awase.training.identity import encoder_document
 
 MISSING_SEED = 0
 
@@ -48,9 +51,10 @@ def score_run(runner: NodeRunner, last: StageResult) -> Final:
     setting = runner.setting
     dataset = setting.dataset
     model = runner.model(last)
-    val = look(model, "val", setting)
+    known = of_finished(model, setting)
+    val = look(model, "val", setting, known=known)
     threshold = best_threshold(val.logits, val.targets) if setting.multi_label and val.targets is not None else 0.5
-    test = look(model, "test", setting)
+    test = look(model, "test", setting, known=known)
     metrics = [*measure(val, "val", setting.label_task, threshold=threshold)]
     plans = conditions(model.modalities, setting.experiment.missing_rates, num_rows=len(dataset.ids), seed=MISSING_SEED)
     for name, keep in plans.items():
@@ -104,33 +108,25 @@ def probe_stage(runner: NodeRunner, result: StageResult) -> dict[str, float]:
     """
     setting = runner.setting
     model = runner.model(result)
+    known = of_finished(model, setting)
+    looks: dict[str, Outputs] = {}
     found: dict[str, float] = {}
-    files = {
-        name: setting.runtime.cache / "probes" / f"{_probe_key(model, name, setting)}.json" for name in model.encoders
-    }
-    missing = {name: file for name, file in files.items() if not file.is_file()}
-    looks: dict[Literal["train", "val", "test"], Outputs] = (
-        {
-            "train": look(model, "train", setting),
-            "val": look(model, "val", setting),
-            "test": look(model, "test", setting),
-        }
-        if missing
-        else {}
-    )
-    for name, file in files.items():
-        if name in missing:
-            parts = [labelled(looks[split], name) for split in ("train", "val", "test")]
-            value = linear_probe(parts[0], parts[1], parts[2], setting.label_task)
+    for name in model.modalities:
+        file = setting.runtime.cache / "probes" / f"{_probe_key(model, name, result.stage, setting)}.json"
+        if not file.is_file():
+            looks = looks or {split: look(model, split, setting, known=known) for split in SPLITS}
+            train, val, test = (labelled(looks[split], name) for split in SPLITS)
+            value = linear_probe(train, val, test, setting.label_task)
             write_text(file, json.dumps({"format_version": 1, "value": value}))
         found[name] = float(json.loads(file.read_text(encoding="utf-8"))["value"])
     return found
 
 
-def _probe_key(model: Classifier, name: str, setting: Setting) -> str:
-    state = dict(model.encoders[name].state_dict())
+def _probe_key(model: Classifier, name: str, stage: StageConfig, setting: Setting) -> str:
     document: dict[str, Any] = {
-        "weights": tensors_digest(state),
+        "weights": features_digest(model, name),
+        "encoder": encoder_document(setting.encoders[name]),
+        "fusion": stage.fusion.model_dump(mode="json") if model.mixes else None,
         "data": setting.dataset.fingerprint,
         "input": setting.dataset.inputs[name].model_dump(mode="json"),
         "dtype": setting.runtime.dtype,

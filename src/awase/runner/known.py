@@ -1,93 +1,132 @@
-"""Features that a stage need not compute again: of frozen encoders whose inputs do not change."""
+"""Features that need not be computed again: of encoders that stand still, on inputs that do not change."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from awase.adapters import Bank
 from awase.config import StageConfig
-from awase.fusion.rows import encode_rows
+from awase.data import BatchLoader
+from awase.data.features import ClipDataset
+from awase.fusion.rows import encode_rows, presence_of
 from awase.models import Classifier, Retrieval
 from awase.runner.setting import Setting
-from awase.types import Batch, Encoded, Loader
+from awase.training.digest import json_digest, tensors_digest
+from awase.types import Batch, Encoded
 
 EVALUATION_BATCH = 64
+SPLITS = ("train", "val", "test")
 
 
 class KnownFeatures:
-    """The pooled features of the modalities that a stage leaves as they are, each sample encoded once.
+    """The pooled features of some of a model's modalities, each sample encoded once; `names` says which, per split.
 
-    In validation and test: of every modality of which the stage trains neither encoder nor adapter. In training only
-    where nothing about its input is drawn anew each epoch (augmentation, corruption, mixup). Nothing where the
-    modalities meet inside the encoders, and where teachers must see the inputs. A feature is what the encoder gives in
-    evaluation mode in batches of validation's size; it is kept in memory.
+    A feature is what the encoder gives in evaluation mode, without augmentation, in batches of validation's size, and
+    so the same bits whoever asks. It is read from the setting's memory where the same encoder (weights and adapters)
+    has seen the same batches, whichever model it stood in. The encoders must not change while this object lives.
     """
 
-    def __init__(
-        self, model: Classifier | Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting
-    ) -> None:
-        self.model, self.stage, self.setting = model, stage, setting
-        frozen = {
-            name
-            for name in stage.modalities
-            if not {f"{name}.encoder", f"{name}.adapter"} & set(trained) and trained and not model.mixes
-        }
-        inputs = setting.dataset.inputs
-        changing = {name for name in frozen if inputs[name].augment or inputs[name].corrupt}
-        constant = set() if stage.training.mixup > 0 or stage.teachers else frozen - changing
-        self.names = {"train": constant, "val": frozen, "test": frozen}
+    def __init__(self, model: Classifier | Retrieval, names: Mapping[str, frozenset[str]], setting: Setting) -> None:
+        self.model, self.names, self.setting = model, names, setting
         self._tables: dict[tuple[str, str], Tensor] = {}
+        self._places: dict[str, Tensor] = {}
+        self._encoders: dict[str, str] = {}
 
     def missing(self, split: str) -> tuple[str, ...]:
         """The modalities whose inputs are still needed."""
-        return tuple(name for name in self.stage.modalities if name not in self.names[split])
+        return tuple(name for name in self.model.modalities if name not in self.names[split])
 
     def of(self, batch: Batch, split: str) -> dict[str, Encoded]:
         """The known features of a batch of a split."""
-        return {name: Encoded(self._table(split, name)[batch.index]) for name in sorted(self.names[split])}
-
-    def train_loader(self) -> Loader:
-        """Augmented, shuffled training batches for this process, without the inputs that are not needed."""
-        training, setting = self.stage.training, self.setting
-        return setting.dataset.loader(
-            "train",
-            batch_size=training.batch_size,
-            modalities=self.stage.modalities,
-            inputs=self.missing("train"),
-            seed=setting.seed,
-            train=True,
-            mixup=training.mixup,
-            workers=setting.runtime.workers,
-            rank=setting.world.rank,
-            world_size=setting.world.size,
-        )
+        names = sorted(self.names[split])
+        tables = {name: self._table(split, name) for name in names}
+        return {name: Encoded(tables[name][self._places[split][batch.index]]) for name in names}
 
     def _table(self, split: str, name: str) -> Tensor:
-        """(rows of the data set, dim); zeros where the split or the modality has none."""
+        """(samples of the split, dim), zeros for those without the modality; `_places` says where a sample stands."""
         if (split, name) not in self._tables:
-            self._tables[split, name] = self._encoded(split, name)
+            loader = self._loader(split, name)
+            if split not in self._places:
+                self._places[split] = places(loader, len(self.setting.dataset.ids)).to(self.setting.device)
+            key = self._key(split, name, loader)
+            self._tables[split, name] = self.setting.memory.table(key, lambda: self._encoded(name, loader))
         return self._tables[split, name]
 
-    @torch.no_grad()
-    def _encoded(self, split: str, name: str) -> Tensor:
-        setting, encoder = self.setting, self.model.encoders[name].eval()
-        # The modalities of the whole stage, so that batches hold the same rows as in a pass over all of them.
-        loader = setting.dataset.loader(
-            split,
-            batch_size=EVALUATION_BATCH,
-            modalities=self.stage.modalities,
-            inputs=(name,),
-            workers=setting.runtime.workers,
+    def _loader(self, split: str, name: str) -> BatchLoader:
+        """The inputs of one modality, in the batches of a pass over all of the model's."""
+        dataset = self.setting.dataset
+        assert not isinstance(dataset, ClipDataset), "its clips are drawn anew, and none of its features are kept"
+        modalities, workers = self.model.modalities, self.setting.runtime.workers
+        return dataset.loader(
+            split, batch_size=EVALUATION_BATCH, modalities=modalities, inputs=(name,), workers=workers
         )
-        table: Tensor | None = None
+
+    def _key(self, split: str, name: str, loader: BatchLoader) -> str:
+        """Of the encoder and of the rows that share its batches: rounding depends on them."""
+        if name not in self._encoders:
+            self._encoders[name] = features_digest(self.model, name)
+        rows = tensors_digest({"rows": torch.from_numpy(loader.rows)})
+        return json_digest([self._encoders[name], self.setting.seed, name, split, rows])
+
+    @torch.no_grad()
+    def _encoded(self, name: str, loader: BatchLoader) -> Tensor:
+        encoder, parts = self.model.encoders[name].eval(), []
         for batch in loader.epoch(0):
-            seen = batch.to(setting.device)
-            rows = None if name in seen.complete else seen.present[name]
-            with autocast(setting):
-                pooled = encode_rows(encoder, seen.inputs[name], rows).pooled
-            if table is None:
-                table = pooled.new_zeros(len(setting.dataset.ids), pooled.shape[1])
-            table[seen.index] = pooled
-        assert table is not None, "no split is empty"
-        return table
+            seen = batch.to(self.setting.device)
+            with autocast(self.setting):
+                parts.append(encode_rows(encoder, seen.inputs[name], presence_of(seen, name)).pooled)
+        return torch.cat(parts)
+
+
+def of_stage(
+    model: Classifier | Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting
+) -> KnownFeatures:
+    """What a stage need not compute again while it trains the parts `trained`.
+
+    In validation and test: the modalities of which it trains neither encoder nor adapter. In training only those of
+    them about whose input nothing is drawn anew each epoch (augmentation, corruption, mixup). Nothing where the
+    modalities meet inside the encoders, and of clips that are drawn from whole videos; in training, nothing where
+    teachers must see the inputs.
+    """
+    inputs = setting.dataset.inputs
+    frozen = frozenset(
+        name
+        for name in stage.modalities
+        if not {f"{name}.encoder", f"{name}.adapter"} & set(trained) and trained and _is_kept(model, setting)
+    )
+    changing = {name for name in frozen if inputs[name].augment or inputs[name].corrupt}
+    constant = frozen - changing if not (stage.training.mixup > 0 or stage.teachers) else frozenset()
+    return KnownFeatures(model, {"train": constant, "val": frozen, "test": frozen}, setting)
+
+
+def of_finished(model: Classifier | Retrieval, setting: Setting) -> KnownFeatures:
+    """All features of a model that stands still; nothing where the modalities meet inside, and of drawn clips."""
+    names = frozenset(model.modalities) if _is_kept(model, setting) else frozenset[str]()
+    return KnownFeatures(model, dict.fromkeys(SPLITS, names), setting)
+
+
+def _is_kept(model: Classifier | Retrieval, setting: Setting) -> bool:
+    return not model.mixes and not isinstance(setting.dataset, ClipDataset)
+
+
+def features_digest(model: Classifier | Retrieval, name: str) -> str:
+    """A digest of what a modality's features come from: its encoder, all of the model where modalities meet inside.
+
+    It takes in the tensors, and the scales of the adapters that act.
+    """
+    inside = model if model.mixes else model.encoders[name]
+    bank = Bank(inside)
+    active = bank.active_key
+    scales = {} if active is None else {layer: adapter.scale for layer, adapter in bank.adapters(active).items()}
+    return json_digest([tensors_digest(dict(inside.state_dict())), active, scales])
+
+
+def places(loader: BatchLoader, num_rows: int) -> Tensor:
+    """Row of the data set -> its position in the loader's order; -1 for rows that it leaves out."""
+    found = torch.full((num_rows,), -1)
+    found[torch.from_numpy(loader.rows)] = torch.arange(len(loader.rows))
+    return found
 
 
 def autocast(setting: Setting) -> torch.autocast:

@@ -15,14 +15,10 @@ from awase.data import Dataset
 from awase.data.labels import LabelTask
 from awase.data.unlabelled import SPLIT
 from awase.evaluation import collect, to_predictions
-from awase.files import write_text
 from awase.models import Classifier
-from awase.runner.card import model_card
 from awase.runner.new_rows import open_new_rows
-from awase.runner.restored import restored_model
+from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import (
-    MODEL_NAME,
-    WEIGHTS_NAME,
     OwnEncoders,
     find_folder,
     model_file,
@@ -31,7 +27,6 @@ from awase.runner.saved import (
 from awase.runner.setting import resolve_device
 from awase.runner.spec import SavedModel
 from awase.statistics import Predictions
-from awase.training.checkpoint import write_tensors
 
 BATCH_SIZE = 32
 log = logging.getLogger(__name__)
@@ -76,7 +71,10 @@ class Model:
         place = Runtime().cache if cache is None else Path(cache)
         model = restored_model(folder, saved, place)
         if not isinstance(model, Classifier):
-            raise ValueError(f"{source} is a joint space, which decides nothing; load it with awase.Space.")
+            raise ValueError(
+                f"{source} is a joint space, which decides between no classes; in Python load it with awase.Space, and "
+                "see what it retrieves with `awase report` and `awase evaluate`."
+            )
         return cls(saved, model, resolve_device(device), place)
 
     def predict(self, rows: Path | str | Iterable[Mapping[str, Any]]) -> Predictions:
@@ -99,13 +97,7 @@ class Model:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the weights (safetensors), the configuration and a model card."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous() for name, value in self.classifier.state_dict().items()}
-        write_tensors(target / WEIGHTS_NAME, state, {"format": "pt"})
-        whole = self.saved.model_copy(update={"hashes": ()})
-        write_text(target / MODEL_NAME, whole.model_dump_json(indent=1) + "\n")
-        write_text(target / "README.md", model_card(self.saved))
+        save_model(Path(folder), self.saved, self.classifier)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
         """Uploads what `save_pretrained` writes; returns the address. Needs a token of the Hub."""

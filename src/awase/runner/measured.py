@@ -11,12 +11,13 @@ from awase.evaluation import Outputs, probe_scores
 from awase.evaluation.classification import as_array
 from awase.evaluation.decided import Decided, constant, decide
 from awase.evaluation.evidence import Measured, OwnModel
-from awase.evaluation.shapley import MAX_MODALITIES, Subset, subsets
+from awase.evaluation.shapley import MAX_MODALITIES
 from awase.models import Classifier
 from awase.runner.again import Reopened
 from awase.runner.final import labelled, without
 from awase.runner.own_stages import OwnStage
 from awase.runner.work import look
+from awase.statistics.shapley import Subset, subsets
 
 Split = Literal["val", "test"]
 Look = Callable[[str], Outputs]

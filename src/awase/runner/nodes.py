@@ -173,7 +173,7 @@ class NodeRunner:
             "total_parameters": sum(p.numel() for p in model.parameters()),
             "seconds": time.monotonic() - started,
             "peak_memory_mib": peak_memory_mib(setting.device),
-            "val": self._metrics(model, stage) if work is None else work.validate(),
+            "val": self._metrics(model, stage),
         }
         facts["guards"] = self._guards(stage, model) if trained else {}
         tensors = trained_tensors(model.parts(), trained)

@@ -10,7 +10,7 @@ from typing import Any
 
 from awase.config import DataConfig, EncoderConfig, Experiment
 from awase.data import inferred
-from awase.experiments import EXPERIMENTS, SUITES, table
+from awase.experiments import EXPERIMENTS, ROOTED, SUITES, table
 from awase.runner.overrides import apply_overrides
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -31,14 +31,16 @@ def resolve_experiment(name: str, assignments: Sequence[str] = ()) -> Experiment
         return apply_overrides(EXPERIMENTS[name](), assignments)
     if name.endswith(TABLE_SUFFIXES):
         return _of_table(Path(name), assignments)
+    if name in ROOTED:
+        raise ValueError(f"{name!r} is on stores of yours: `awase run {name} --root DIR` runs it.")
     if name in SUITES:
         raise ValueError(
             f"{name!r} is several experiments on data sets of yours: `awase run {name} --root DIR` runs them; "
             "`awase data prepare` makes a table of one data set, which can be checked."
         )
     raise ValueError(
-        f"There is no experiment {name!r}. Built-in: {', '.join((*EXPERIMENTS, *SUITES))}. Or give FILE.py::FUNCTION, "
-        f"or a table ({', '.join(TABLE_SUFFIXES)}) with a column per modality."
+        f"There is no experiment {name!r}. Built-in: {', '.join((*EXPERIMENTS, *SUITES, *ROOTED))}. Or give "
+        f"FILE.py::FUNCTION, or a table ({', '.join(TABLE_SUFFIXES)}) with a column per modality."
     )
 
 

@@ -4,11 +4,24 @@ from pathlib import Path
 
 from torch import Tensor
 
+from awase.files import write_text
 from awase.models.parts import part_of
 from awase.runner.build import Model, build_model
+from awase.runner.card import model_card
 from awase.runner.nodes import check_fit, load_tensors
-from awase.runner.saved import read_weights, without_weights
+from awase.runner.saved import MODEL_NAME, WEIGHTS_NAME, read_weights, without_weights
 from awase.runner.spec import SavedModel
+from awase.training.checkpoint import write_tensors
+
+
+def save_model(folder: Path, saved: SavedModel, model: Model) -> None:
+    """Writes the weights (safetensors), the configuration and a model card, from which the model can be had again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_tensors(folder / WEIGHTS_NAME, state, {"format": "pt"})
+    whole = saved.model_copy(update={"hashes": ()})
+    write_text(folder / MODEL_NAME, whole.model_dump_json(indent=1) + "\n")
+    write_text(folder / "README.md", model_card(saved))
 
 
 def restored_model(folder: Path, saved: SavedModel, cache: Path) -> Model:

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 
 from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput
 from awase.data import Dataset, inferred, open_dataset
+from awase.data.features import ClipDataset
 from awase.data.labels import LabelTask, label_task
 from awase.distributed import World
 from awase.encoders import build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
 from awase.methods.context import changed
+from awase.runner.memory import FeatureMemory
 from awase.runner.spec import ModelSpec, model_spec
 from awase.training.identity import Surroundings
 from awase.training.store import StageStore
@@ -28,12 +30,13 @@ class Setting:
 
     experiment: Experiment
     runtime: Runtime
-    dataset: Dataset
+    dataset: Dataset | ClipDataset
     encoders: Mapping[str, EncoderConfig]
     seed: int
     fold: int | None
     device: str
     world: World
+    memory: FeatureMemory = field(default_factory=FeatureMemory, repr=False, compare=False)
 
     @property
     def store(self) -> StageStore:

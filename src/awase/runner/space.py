@@ -13,7 +13,7 @@ from awase.evaluation import Embedded, embed
 from awase.models import Retrieval
 from awase.runner.loaded import cell
 from awase.runner.new_rows import open_new_rows
-from awase.runner.restored import restored_model
+from awase.runner.restored import restored_model, save_model
 from awase.runner.saved import OwnEncoders, find_folder, model_file, read_saved
 from awase.runner.setting import resolve_device
 from awase.runner.space_scores import uses_cosine
@@ -75,6 +75,10 @@ class Space:
             table = Path(folder) / "rows.jsonl"
             table.write_text("\n".join(lines) + "\n", encoding="utf-8")
             return self._embed_table(table)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes the weights (safetensors), the configuration and a model card."""
+        save_model(Path(folder), self.saved, self.model)
 
     def _embed_table(self, table: Path) -> Embedded:
         return self.embed_dataset(open_new_rows(self.saved.spec, self.modalities, table, cache=self.cache))

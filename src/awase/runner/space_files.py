@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from awase.data import Dataset
-from awase.data.columns import TextColumn
+from awase.data.features import ClipDataset
 from awase.evaluation import Embedded
 from awase.training.checkpoint import write_tensors
 
@@ -54,20 +56,18 @@ def read_embeddings(folder: Path, stage: str, split: str) -> Embedded:
     )
 
 
-def write_samples(folder: Path, dataset: Dataset, splits: Sequence[str]) -> None:
+def write_samples(folder: Path, dataset: Dataset | ClipDataset, splits: Sequence[str]) -> None:
     """Writes id, split, group and texts of every row of these splits, under its row number in the data set."""
-    where = {row: split for split in splits for row in dataset.splits[split].tolist()}
-    rows = sorted(where)
-    columns: dict[str, list[object]] = {
-        "row": list(rows),
-        "id": [dataset.ids[row] for row in rows],
-        "split": [where[row] for row in rows],
+    rows = np.concatenate([dataset.splits[split] for split in splits])
+    ids, groups = dataset.ids, dataset.groups
+    columns: dict[str, list[Any]] = {
+        "row": rows.tolist(),
+        "id": [ids[row] for row in rows.tolist()],
+        "split": [split for split in splits for _ in dataset.splits[split]],
     }
-    if dataset.groups is not None:
-        columns["group"] = [dataset.groups[row] for row in rows]
-    for name, column in dataset.columns.items():
-        if isinstance(column, TextColumn):
-            columns[f"text|{name}"] = [column.texts[row] if column.present[row] else None for row in rows]
+    if groups is not None:
+        columns["group"] = [groups[row] for row in rows.tolist()]
+    columns |= {f"text|{name}": texts for name, texts in dataset.texts(rows).items()}
     table = pa.table(columns).replace_schema_metadata({"format_version": FORMAT_VERSION})
     pq.write_table(table, folder / SAMPLES)
 
@@ -80,6 +80,7 @@ def read_samples(folder: Path) -> dict[str, dict[int, str | None]]:
 
 
 def numbered(texts: Sequence[str | None]) -> Tensor:
-    """A number per text, the same for equal texts."""
-    place = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    return torch.tensor([place[text] for text in texts])
+    """A number per text, the same for equal texts; where there is none a number of its own."""
+    keys = [(text,) if text is not None else (None, row) for row, text in enumerate(texts)]
+    place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return torch.tensor([place[key] for key in keys])

@@ -9,13 +9,23 @@ import numpy as np
 from awase.config import RetrievalConfig
 from awase.evaluation import Direction, Embedded, directions, ranks_of
 from awase.evaluation.directions import side
-from awase.evaluation.geometry import geometry
+from awase.evaluation.shape import shape_of
 from awase.records import Metric, RetrievalRecord, SpaceNumber
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
 from awase.runner.space_files import write_embeddings, write_samples
 from awase.runner.space_scores import embed_split, mean_over_pairs, numbers_of, same_content, uses_cosine
-from awase.statistics import RANKS_NAME, RankTable, RetrievalProtocol, join_ranks, write_ranks
+from awase.runner.space_worst import worst_queries
+from awase.statistics import (
+    RANKS_NAME,
+    RankTable,
+    RetrievalProtocol,
+    WorstQueries,
+    join_ranks,
+    main_directions,
+    write_ranks,
+    write_worst,
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +38,16 @@ class Place:
 
 
 def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[tuple[Metric, ...], RetrievalRecord]:
-    """The numbers of every stage on validation and every test set; embeddings and ranks are written into `folder`."""
+    """The numbers of every stage on validation and every test set.
+
+    Embeddings, ranks and the worst queries of the last stage are written into `folder`.
+    """
     setting = runner.setting
     splits = [split for split in setting.dataset.splits if split != "train"]
     numbers: list[SpaceNumber] = []
     shapes: dict[str, dict[str, dict[str, float]]] = {}
     tables: list[RankTable] = []
+    worst: list[WorstQueries] = []
     write_samples(folder, setting.dataset, splits)
     for name, result in runner.stages.items():
         model, config = runner.space(result), result.stage.retrieval
@@ -42,14 +56,17 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         for split in splits:
             embedded = embed_split(model, split, setting)
             write_embeddings(folder, name, split, embedded)
-            shapes.setdefault(name, {})[split] = geometry(embedded.embeddings, embedded.present)
+            shapes.setdefault(name, {})[split] = shape_of(embedded, cosine=uses_cosine(config))
             place = Place(name, split, trained)
+            if name == last.stage.name:
+                worst += worst_of(embedded, model.modalities, config, setting, place)
             for direction in directions(model.modalities):
                 table = ranked(embedded, direction, config, setting, place)
                 if table is not None:
                     tables.append(table)
                     numbers.append(number_of(table, direction, place))
     write_ranks(folder / RANKS_NAME, join_ranks(tables))
+    write_worst(folder, worst)
     config = last.stage.retrieval
     assert config is not None, "the stage has a joint space"
     record = RetrievalRecord(
@@ -59,6 +76,25 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         geometry=shapes,
     )
     return tuple(metrics_of(numbers, last.stage.name)), record
+
+
+def worst_of(
+    embedded: Embedded, modalities: tuple[str, ...], config: RetrievalConfig, setting: Setting, place: Place
+) -> Iterator[WorstQueries]:
+    """The worst queries of the directions that are asked for most."""
+    texts = setting.dataset.texts(embedded.index.numpy())
+    for name in main_directions([str(one) for one in directions(modalities)], next(iter(texts), None)):
+        found = worst_queries(
+            embedded,
+            parsed(name),
+            cosine=uses_cosine(config),
+            stage=place.stage,
+            split=place.split,
+            texts=texts,
+            device=setting.device,
+        )
+        if found is not None:
+            yield found
 
 
 def trained_pairs(runner: NodeRunner, result: StageResult) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """A joint space on a split: its embeddings, the ranks in every direction, and the numbers that choose epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from awase.config import RetrievalConfig, StageConfig
 from awase.data import Dataset
-from awase.data.columns import TextColumn
+from awase.data.features import ClipDataset
 from awase.evaluation import Direction, Embedded, directions, embed, ranks_of
 from awase.models import Retrieval
 from awase.objectives import pair_losses
@@ -20,7 +20,7 @@ from awase.runner.space_state import SpaceState
 from awase.statistics import retrieval_metrics
 
 KS = (1, 5, 10)
-RAW = ("mms",)
+RAW = ("mms", "mil_nce")
 """Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
 
 
@@ -52,12 +52,19 @@ def space_metrics(
 ) -> dict[str, float]:
     """The metrics of a split: of every direction (`R@1 text->video`), and their means over the directed pairs.
 
-    `loss` is the contrastive loss of the stage's pairs in batches of the training's size.
+    `loss` is the contrastive loss of the stage's pairs in batches of the training's size. Raises `ValueError` where no
+    sample has one of the modalities.
     """
     assert stage.retrieval is not None, "the stage has a joint space"
     embedded = embed_split(model, split, setting, known)
+    nobody = [name for name, rows in embedded.present.items() if not bool(rows.any())]
+    if nobody:
+        raise ValueError(
+            f"No sample of {split} has {', '.join(nobody)}, so nothing can be asked or found with it; give it such "
+            "samples, or leave the modality out."
+        )
     assert isinstance(model.objective, SpaceState), "the runner built the model"
-    found = {"loss": contrastive_loss(embedded, stage, model.objective)}
+    found = {"loss": contrastive_loss(embedded, stage, model.objective, setting.dataset.candidate_modalities)}
     by_direction = {
         one: direction_metrics(embedded, one, stage.retrieval, setting) for one in directions(model.modalities)
     }
@@ -94,30 +101,33 @@ def mean_over_pairs(by_direction: Mapping[Direction, Mapping[str, float]]) -> di
 
 
 @torch.no_grad()
-def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState) -> float:
-    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the temperature of now."""
+def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState, several: Sequence[str] = ()) -> float:
+    """The mean over samples of the sum over the stage's pairs of the contrastive loss, at the temperature of now.
+
+    `several` are the modalities with candidates in training; here each sample has one.
+    """
     config, size = stage.retrieval, stage.training.batch_size
     assert config is not None, "the stage has a joint space"
     loss, total = state.contrast(device="cpu"), 0.0
     for start in range(0, len(embedded), size):
         rows = slice(start, start + size)
-        terms = pair_losses(
-            {name: value[rows] for name, value in embedded.embeddings.items()},
-            {name: value[rows] for name, value in embedded.present.items()},
-            loss,
-            config.pairs,
-        )
+        embeddings = {name: value[rows] for name, value in embedded.embeddings.items()}
+        present = {name: value[rows] for name, value in embedded.present.items()}
+        candidates = {}
+        if config.loss == "mil_nce":
+            candidates = {
+                name: (embeddings[name][:, None], present[name][:, None]) for name in several if name in present
+            }
+        terms = pair_losses(embeddings, present, loss, config.pairs, candidates=candidates)
         total += sum(float(value.sum()) for value in terms.values())
     return total / len(embedded)
 
 
-def same_content(dataset: Dataset, index: Int[Tensor, " samples"]) -> Mapping[str, Int[Tensor, " samples"]]:
+def same_content(
+    dataset: Dataset | ClipDataset, index: Int[Tensor, " samples"]
+) -> Mapping[str, Int[Tensor, " samples"]]:
     """Per text modality a number for each sample's text: samples with the same text have the same number."""
-    numbers = {}
-    for name, column in dataset.columns.items():
-        if isinstance(column, TextColumn):
-            numbers[name] = numbered([column.texts[row] for row in index.tolist()])
-    return numbers
+    return {name: numbered(texts) for name, texts in dataset.texts(index.numpy()).items()}
 
 
 def space_metric_names(modalities: tuple[str, ...]) -> tuple[str, ...]:

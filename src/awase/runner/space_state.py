@@ -44,9 +44,10 @@ class SpaceState(nn.Module):
     def contrast(self, device: torch.device | str | None = None) -> PairLoss:
         """The contrastive loss that is configured, with the temperature and bias as they are now.
 
-        `device`: where its embeddings are, if not where this state is.
+        Of `mil_nce`: that of the pairs without candidates. `device`: where its embeddings are, if not where this state
+        is.
         """
-        loss = CONTRASTIVE[self._config.loss]
+        loss = CONTRASTIVE["mms" if self._config.loss == "mil_nce" else self._config.loss]
         if self._config.loss == "sigmoid":
             bias = self._config.bias if self.bias is None else self.bias
             return partial(loss, scale=1 / _on(self.temperature, device), bias=_on(bias, device))

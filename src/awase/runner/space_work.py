@@ -6,17 +6,19 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from awase.balancing import Rule
 from awase.config import RetrievalConfig, StageConfig
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
-from awase.objectives import PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
-from awase.runner.known import KnownFeatures, autocast
+from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
+from awase.runner.known import KnownFeatures, autocast, of_stage
 from awase.runner.setting import Setting
-from awase.runner.space_scores import space_metrics
+from awase.runner.space_scores import space_metrics, uses_cosine
 from awase.runner.space_state import SpaceState
+from awase.runner.work import train_loader
 from awase.training.loop import Work
 from awase.training.parts import set_modes
 from awase.types import Batch, RetrievalOutput
@@ -40,10 +42,10 @@ class SpacePass:
 
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
     """The work of one stage on one model."""
-    known = KnownFeatures(model, stage, trained, setting)
+    known = of_stage(model, stage, trained, setting)
     step = SpaceStep(model, stage, known, setting)
     return Work(
-        batches=known.train_loader(),
+        batches=train_loader(stage, known.missing("train"), setting),
         forward=step,
         rule=EpochRule(step.state),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
@@ -81,31 +83,45 @@ class SpaceStep:
         with autocast(self.setting):
             output = self.model(batch, known=self.known.of(batch, "train"))
         present = presence(batch, self.model.modalities)
-        terms = {**self._pairs(output, present), **self._clusters(output, present), **self._rebuilt(output, present)}
+        terms = {
+            **self._pairs(output, present, batch),
+            **self._clusters(output, present),
+            **self._rebuilt(output, present),
+        }
         return SpacePass(batch, output, terms)
 
-    def _pairs(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+    def _pairs(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
         config, world, loss = self.config, self.setting.world, self.state.contrast()
-        return pair_losses(
-            output.embeddings, present, shifted(loss) if config.shuffle_pairs else loss, config.pairs, world=world
-        )
+        candidates: dict[str, Candidates] = {}
+        if config.loss == "mil_nce":
+            candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
+        if config.shuffle_pairs:
+            loss, candidates = shifted(loss), {name: of_next(*value) for name, value in candidates.items()}
+        return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
         if clustering is None or memory is None:
             return {}
-        embeddings = {name: output.embeddings[name] for name in self.clustered}
+        embeddings = {name: self._placed(output.embeddings[name]) for name in self.clustered}
         some = any_of([present[name] for name in self.clustered])
-        fused = fused_mean(embeddings, present)
+        fused = fused_mean({name: rows.detach() for name, rows in embeddings.items()}, present)
         push = None
         if clustering.push_rows is not None:
             push = torch.arange(len(fused), device=fused.device) % clustering.push_every < clustering.push_rows
         world = self.setting.world
         labels = memory.step(fused, present=some, push=push, world=world)
+        drawn = embeddings
+        if uses_cosine(self.config):
+            drawn = {name: rows / self.state.temperature for name, rows in embeddings.items()}
         losses = centroid_contrast(
-            embeddings, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
+            drawn, memory.centroids, labels, present, margin=clustering.margin, of=clustering.of, world=world
         )
         return {"clustering": clustering.weight * losses}
+
+    def _placed(self, embedding: Tensor) -> Tensor:
+        """An embedding as scores see it: of unit length where they are cosines."""
+        return F.normalize(embedding, dim=1) if uses_cosine(self.config) else embedding
 
     def _rebuilt(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         settings = self.config.reconstruction
@@ -120,11 +136,16 @@ class SpaceStep:
 def shifted(loss: PairLoss) -> PairLoss:
     """The loss with every x drawn to the y of the next sample."""
 
-    def of_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+    def to_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
         both = None if present is None else present & present.roll(-1)
         return loss(x, y.roll(-1, dims=0), present=both, world=world)
 
-    return of_next
+    return to_next
+
+
+def of_next(values: Tensor, mask: Tensor) -> Candidates:
+    """Every sample's candidates given to the one before it."""
+    return values.roll(-1, dims=0), mask.roll(-1, dims=0)
 
 
 def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from awase.config import DataConfig, EncoderConfig, Frozen, Input, StageConfig
 from awase.data import Dataset
+from awase.data.features import ClipDataset
 
 
 class ModelSpec(Frozen):
@@ -48,7 +49,7 @@ class SavedModel(Frozen):
 
 
 def model_spec(
-    dataset: Dataset,
+    dataset: Dataset | ClipDataset,
     encoders: Mapping[str, EncoderConfig],
     seed: int,
     allow_pickle: bool = False,
@@ -61,7 +62,7 @@ def model_spec(
         classes=dataset.classes,
         inputs=dict(dataset.inputs),
         shapes={name: dataset.input_shape(name) for name in dataset.modalities},
-        num_samples={name: getattr(dataset.columns[name], "num_samples", None) for name in dataset.modalities},
+        num_samples={name: getattr(dataset.columns.get(name), "num_samples", None) for name in dataset.modalities},
         encoders=dict(encoders),
         start_column=None if data is None else data.start_column,
         end_column=None if data is None else data.end_column,

@@ -8,6 +8,7 @@ from pathlib import Path
 from awase.config import Experiment
 from awase.data.prepare import prepare
 from awase.data.prepared import DESCRIPTION
+from awase.experiments.mcn import ROOTED
 from awase.experiments.mmlora_tables import FOLDERS, SUITES, TABLES
 from awase.runner.overrides import apply_overrides
 from awase.runner.resolve import experiments_of, resolve_experiment
@@ -24,10 +25,15 @@ def resolve_experiments(
     splits are taken. Raises `ValueError` for a suite without a root and for a root without
     any of its data sets, and what reading their layouts raises.
     """
+    if name in ROOTED:
+        if root is None:
+            raise ValueError(f"{name!r} needs the folder that holds its stores: --root DIR.")
+        return (apply_overrides(ROOTED[name](root), assignments),)
     if name not in SUITES:
         if root is not None or published_splits:
             option = "--published-splits" if root is None else "--root"
-            raise ValueError(f"{option} is for the suites {', '.join(SUITES)}; {name!r} names its data itself.")
+            names = ", ".join(SUITES if published_splits else (*SUITES, *ROOTED))
+            raise ValueError(f"{option} is for {names}; {name!r} names its data itself.")
         if "::" in name:
             return tuple(apply_overrides(one, assignments) for one in experiments_of(name))
         return (resolve_experiment(name, assignments),)

@@ -1,6 +1,6 @@
 """What a classification stage gives the loop: batches, losses, validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +14,11 @@ from awase.models import Classifier
 from awase.models.encode import presence
 from awase.models.parts import part_of
 from awase.objectives import SampleLoss, binary_cross_entropy, cross_entropy, feature_distance, modality_losses
-from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
+from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast, of_finished, of_stage
 from awase.runner.setting import Setting
 from awase.training.loop import Work
 from awase.training.parts import set_modes
-from awase.types import Batch
+from awase.types import Batch, Loader
 
 
 def classification_work(
@@ -31,9 +31,9 @@ def classification_work(
     teachers: Mapping[str, Classifier],
 ) -> Work:
     """The work of one stage on one model; `objective` with its derived values, `teachers` by modality."""
-    known = KnownFeatures(model, stage, trained, setting)
+    known = of_stage(model, stage, trained, setting)
     loss = sample_loss_of(stage.training, setting)
-    batches = known.train_loader()
+    batches = train_loader(stage, known.missing("train"), setting)
     steps = -(-len(batches) // stage.training.accumulate)
     context = rule_context(model, stage, trained, setting, loss, steps_per_epoch=steps)
     rule = build_rule(stage.balancing, context).to(setting.device)
@@ -43,6 +43,23 @@ def classification_work(
         rule=rule,
         validate=lambda: split_metrics(model, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
+    )
+
+
+def train_loader(stage: StageConfig, inputs: Sequence[str], setting: Setting) -> Loader:
+    """Augmented, shuffled training batches for this process, with the inputs of these modalities."""
+    training = stage.training
+    return setting.dataset.loader(
+        "train",
+        batch_size=training.batch_size,
+        modalities=stage.modalities,
+        inputs=inputs,
+        seed=setting.seed,
+        train=True,
+        mixup=training.mixup,
+        workers=setting.runtime.workers,
+        rank=setting.world.rank,
+        world_size=setting.world.size,
     )
 
 
@@ -120,7 +137,13 @@ def look(
     keep: Keep | None = None,
     known: KnownFeatures | None = None,
 ) -> Outputs:
-    """Everything the model says about a split, without augmentation; `keep` takes modalities away."""
+    """Everything the model says about a split, without augmentation; `keep` takes modalities away.
+
+    `known` are its features where it still learns; a model that stands still, as without it, encodes what no model of
+    the setting has encoded before.
+    """
+    if known is None and keep is None:
+        known = of_finished(model, setting)
     loader = setting.dataset.loader(
         split,
         batch_size=EVALUATION_BATCH,

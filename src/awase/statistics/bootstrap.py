@@ -5,7 +5,7 @@ or only items shows half of that (Owen 2007, "The pigeonhole bootstrap"). With o
 and with two or three the share of the seeds is known badly: both are stated beside the number, not corrected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,15 +122,44 @@ def paired_difference(
     Raises `ValueError` as `bootstrap_mean` does, and where `a` and `b` have other shapes.
     Example: `paired_difference(np.array([[1., 1.]]), np.array([[1., 0.]])).difference == 0.5`.
     """
-    first, second = _checked(a), _checked(b)
-    if first.numerators.shape != second.numerators.shape:
+    return paired_differences([a], [b], groups, resamples=resamples, level=level, generator_seed=generator_seed)[0]
+
+
+def paired_differences(
+    a: Sequence[Scores],
+    b: Sequence[Scores],
+    groups: Sequence[object] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    generator_seed: int = 0,
+) -> tuple[Difference, ...]:
+    """Returns `paired_difference` of every a with its b, several metrics of the same seeds and items (R@1, R@5, ...).
+
+    Each is what `paired_difference` gives for it alone; all share the draws, which take most of the time. Raises
+    `ValueError` as it does, and where the metrics have different shapes.
+    """
+    first, second = [_checked(scores) for scores in a], [_checked(scores) for scores in b]
+    shapes = list(dict.fromkeys(ratio.numerators.shape for ratio in (*first, *second)))
+    if len(shapes) != 1 or len(first) != len(second):
         raise ValueError(
-            f"A paired difference needs the same seeds and items on both sides: {first.numerators.shape} against "
-            f"{second.numerators.shape} (seeds, items). Restrict both to what they share."
+            f"A paired difference needs the same seeds and items on both sides: "
+            f"{' against '.join(map(str, shapes))} (seeds, items). Restrict both to what they share."
         )
-    members = _members(groups, first.numerators.shape[1])
-    drawn_a, drawn_b = _draws((first, second), members, resamples, generator_seed)
-    draws = np.round(drawn_a - drawn_b, 12)  # a draw without a difference is a zero, whatever the order of the sums
+    members = _members(groups, shapes[0][1])
+    draws = _draws((*first, *second), members, resamples, generator_seed)
+    pairs = zip(first, second, draws[: len(first)], draws[len(first) :], strict=True)
+    return tuple(_difference(one, other, own - its, members, level) for one, other, own, its in pairs)
+
+
+def _difference(
+    first: Ratio,
+    second: Ratio,
+    drawn: Float[np.ndarray, " resamples"],
+    members: Int[np.ndarray, " items"],
+    level: float,
+) -> Difference:
+    draws = np.round(drawn, 12)  # a draw without a difference is a zero, whatever the order of the sums
     low, high = _percentiles(draws, level)
     error = float(draws.std(ddof=1))
     above = _divide(first.numerators, first.denominators) - _divide(second.numerators, second.denominators)
@@ -140,7 +169,7 @@ def paired_difference(
         low,
         high,
         error,
-        min(1.0, (2 * tail + 1) / (resamples + 1)),
+        min(1.0, (2 * tail + 1) / (len(draws) + 1)),
         DETECTABLE * error,
         int((above > 0).sum()),
         int((above < 0).sum()),
@@ -174,6 +203,36 @@ def linear_combinations(
     values = weights @ np.array([ratio.per_seed().mean() for ratio in ratios])
     # As in `paired_difference`: a draw without a difference is a zero, whatever the order of the sums.
     draws = np.round(weights @ _draws(ratios, members, resamples, generator_seed), 12)
+    sizes = _sizes(ratios[0], members)
+    return tuple(
+        Interval(float(np.round(value, 12)), *_percentiles(row, level), float(row.std(ddof=1)), *sizes)
+        for value, row in zip(values, draws, strict=True)
+    )
+
+
+def bootstrap_function(
+    scores: Sequence[Scores],
+    function: Callable[[Float[np.ndarray, "scores draws"]], Float[np.ndarray, "values draws"]],
+    groups: Sequence[object] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    generator_seed: int = 0,
+) -> tuple[Interval, ...]:
+    """Returns an interval for every row that `function` makes of the means of the scores, every draw shared by all.
+
+    `function` gets a column of means over seeds per draw, a row per score, and may be any, such as a maximum over the
+    scores. The mean of an interval is the value for the scores as they are, which the draws of a maximum exceed on
+    average. Raises `ValueError` as `bootstrap_mean` does and where the scores have different shapes.
+    Example: with scores `a`, `b` and `lambda m: m.max(0)[None]` it is the interval of the better of the two.
+    """
+    ratios = tuple(_checked(values) for values in scores)
+    shapes = {ratio.numerators.shape for ratio in ratios}
+    if len(shapes) != 1:
+        raise ValueError(f"A function of scores needs the same seeds and items in all; given: {sorted(shapes)}.")
+    members = _members(groups, next(iter(shapes))[1])
+    values = function(np.array([[ratio.per_seed().mean()] for ratio in ratios]))[:, 0]
+    draws = np.round(function(_draws(ratios, members, resamples, generator_seed)), 12)
     sizes = _sizes(ratios[0], members)
     return tuple(
         Interval(float(np.round(value, 12)), *_percentiles(row, level), float(row.std(ddof=1)), *sizes)

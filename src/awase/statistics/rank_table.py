@@ -78,6 +78,14 @@ class RankTable:
             raise ValueError(f"No rank has {', '.join(f'{k} {v!r}' for k, v in wanted.items())}. There is {there}.")
         return self.take(rows)
 
+    def parts(self) -> dict[tuple[str, str, str, str], "RankTable"]:
+        """(stage, split, direction, post-processing) -> its rows, in one pass; what `select` would give for each."""
+        rows: dict[tuple[str, str, str, str], list[int]] = {}
+        keys = zip(self.stage, self.split, self.direction, self.post_processing, strict=True)
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        return {key: self.take(own) for key, own in rows.items()}
+
     @property
     def protocol(self) -> RetrievalProtocol | None:
         """Of a table of one split, direction and post-processing; None where it was not stored.

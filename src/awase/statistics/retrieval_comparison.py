@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from awase.statistics.bootstrap import Difference, paired_difference
+from awase.statistics.bootstrap import Difference, paired_differences
 from awase.statistics.rank_table import RankTable
 from awase.statistics.retrieval import hits
 from awase.statistics.retrieval_protocol import one_protocol
@@ -46,12 +46,28 @@ def compare_recall(
     Queries of one group (a source video) are drawn together, seeds and queries crossed. Raises `ValueError` where no
     seed or no query is shared, and as `recall_scores` does. For two stages of one run give the same seeds twice.
     """
+    differences, left_out = compare_recalls(a, b, (k,), gallery, same_caption=same_caption)
+    return differences[k], left_out
+
+
+def compare_recalls(
+    a: Mapping[int, RankTable],
+    b: Mapping[int, RankTable],
+    ks: Sequence[int],
+    gallery: int,
+    *,
+    same_caption: bool = False,
+) -> tuple[dict[int, Difference], int]:
+    """Returns `compare_recall` for every k, all from the same draws, and how many queries were left out."""
     seeds = sorted(set(a) & set(b))
     if not seeds:
         raise ValueError(f"The runs share no seed: {sorted(a)} against {sorted(b)}. A paired comparison needs one.")
     tables, left_out = _aligned([runs[seed] for runs in (a, b) for seed in seeds])
-    values = np.stack([hits(_ranks(table, same_caption), k, gallery) for table in tables]).astype(np.float64)
-    return paired_difference(values[: len(seeds)], values[len(seeds) :], tables[0].groups), left_out
+    values = [np.stack([hits(_ranks(table, same_caption), k, gallery) for table in tables]).astype(float) for k in ks]
+    differences = paired_differences(
+        [found[: len(seeds)] for found in values], [found[len(seeds) :] for found in values], tables[0].groups
+    )
+    return dict(zip(ks, differences, strict=True)), left_out
 
 
 def _ranks(table: RankTable, same_caption: bool) -> Int[np.ndarray, " rows"]:

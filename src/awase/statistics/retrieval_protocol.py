@@ -5,6 +5,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 TRANSDUCTIVE = "transductive"
+OWN_ITEM, SAME_CAPTION = "own item", "every item with the same caption"
+"""Which items are right."""
+LEFT_OUT = "left out"
+"""What `missing` says where queries and items that are missing are not counted at all; `failure` where they are."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class RetrievalProtocol:
     missing_items: int = 0
     missing: str = "failure"
     ties: str = "pessimistic"
-    correct: str = "own item"
+    correct: str = OWN_ITEM
     normalised: bool = False
     post_processing: str = "none"
 
@@ -51,7 +55,7 @@ class RetrievalProtocol:
             f"{self.gallery_size} items of {self.gallery} ({self.missing_items} missing), {self.captions_per_item} "
             f"caption{'' if self.captions_per_item == 1 else 's'} per item; score {self.score} of "
             f"{'unit' if self.normalised else 'raw'} vectors, post-processing {self.post_processing}; correct: "
-            f"{self.correct}; ties {self.ties}, missing ones a {self.missing}."
+            f"{self.correct}; ties {self.ties}, missing ones {'a ' if self.missing == 'failure' else ''}{self.missing}."
         )
 
     def differences(self, other: "RetrievalProtocol") -> tuple[str, ...]:

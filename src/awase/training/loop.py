@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from awase.balancing import Rule
 from awase.config import SelectionConfig, TrainConfig
 from awase.distributed import ALONE, World
+from awase.models.parts import part_of
 from awase.records import Epoch
 from awase.training.average import WeightAverage
 from awase.training.checkpoint import Checkpoint, CheckpointWriter
@@ -104,7 +105,8 @@ class Loop:
         self.work = work
         self.settings = settings
         self.optimiser = build_optimiser(self.parameters, heads, config)
-        self.average = WeightAverage(self.tensors, config.average_decay) if config.average == "ema" else None
+        self.averaged = {name: value for name, value in self.tensors.items() if _is_averaged(name, value)}
+        self.average = WeightAverage(self.averaged, config.average_decay) if config.average == "ema" else None
         self.observed = Observed(work.rule, self.parameters)
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
@@ -124,7 +126,8 @@ class Loop:
             self._finish_epoch()
             self._save()
         chosen = self.best if self.config.select == "best" else self._current()
-        copy_tensors(chosen, self.tensors)
+        if chosen is not self.tensors:
+            copy_tensors(chosen, self.tensors)
         return self._result()
 
     # ---- one epoch -----------------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ class Loop:
         self.optimiser.zero_grad(set_to_none=True)
         progress.optimiser_step += 1
         if self.average is not None:
-            self.average.update(self.tensors)
+            self.average.update(self.averaged)
         self.settings.on_step()
 
     def _add_gradients(self, batch: Batch) -> None:
@@ -266,7 +269,7 @@ class Loop:
         """Validation of the weights that would be kept: the average where there is one."""
         if self.average is None:
             return self.work.validate()
-        own = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        own = {name: tensor.detach().clone() for name, tensor in self.averaged.items()}
         copy_tensors(self.average.tensors, self.tensors)
         try:
             return self.work.validate()
@@ -338,6 +341,11 @@ class Loop:
         self.progress = Progress(**checkpoint.facts["progress"])
         for entry in self.progress.curve:
             self.settings.on_epoch(Epoch(**entry))
+
+
+def _is_averaged(name: str, tensor: Tensor) -> bool:
+    """Whether averaging the weights takes in a tensor: not what an objective remembers, a queue or centroids."""
+    return isinstance(tensor, nn.Parameter) or part_of(name) != "objective"
 
 
 @torch.no_grad()

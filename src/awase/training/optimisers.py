@@ -33,7 +33,9 @@ def build_optimiser(parameters: Mapping[str, nn.Parameter], heads: frozenset[str
     ]
     if config.optimiser == "sgd":
         return SGD(settings, lr=config.learning_rate, momentum=config.momentum)
-    return AdamW(settings, lr=config.learning_rate)
+    # One pass over each tensor instead of ten. GPUs keep torch's own choice, whose step counters lie on the CPU.
+    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters.values())
+    return AdamW(settings, lr=config.learning_rate, fused=True if on_cpu and parameters else None)
 
 
 def rate_factor(step: int, steps_per_epoch: int, config: TrainConfig) -> float:

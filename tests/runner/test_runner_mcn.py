@@ -1,0 +1,113 @@
+"""MCN from files in the published layout to ranks on both evaluation sets, through the command line."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "features"))
+
+from howto_layout import SMALL, WORDS, ready_clips, write_howto_store
+
+from awase.cli.main import execute
+from awase.data.features import write_evaluation_store
+from awase.encoders.word2vec import build_vocabulary
+from awase.records import read_record
+from awase.runner.space_files import read_embeddings, read_samples
+from awase.statistics import read_ranks
+
+METHODS = ("joint", "av_t", "vt_a", "at_v")
+DIRECTIONS = 9
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A folder with a store, two evaluation sets and word vectors; the fourth clip of each set has no audio."""
+    folder = tmp_path_factory.mktemp("mcn")
+    store, _ = write_howto_store(folder)
+    store.rename(folder / "howto100m")
+    write_evaluation_store(folder / "msrvtt", "msrvtt", ready_clips(13, seed=3), audio_frames=512)
+    generator = np.random.default_rng(0)
+    lines = [f"{word} " + " ".join(f"{x:.3f}" for x in generator.normal(size=23)) for word in sorted(set(WORDS))]
+    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    build_vocabulary(folder / "vectors.txt", folder / "words")
+    return folder
+
+
+def command(root: Path, out: Path, methods: int, *more: str) -> list[str]:
+    """`awase run` of the experiment with everything small."""
+    settings = [
+        "data.howto100m.clips_per_video=4",
+        "data.howto100m.validation_videos=2",
+        "data.howto100m.audio_frames=128",
+        'data.howto100m.streams=["video_2d","video_3d"]',
+        "joint.batch_size=8",
+        "joint.epochs=2",
+        "encoders.text.options.dim=32",
+        "encoders.audio.options.widths=[8,8,8,8]",
+        "encoders.audio.options.statistics_rows=4",
+    ]
+    for number in range(methods):
+        place = f"methods.{number}.settings.retrieval"
+        settings += [f"{place}.space.dim=32", f"{place}.clustering.num_clusters=3", f"{place}.clustering.queue_rows=16"]
+        settings += [f"{place}.clustering.push_rows=2", f"{place}.clustering.push_every=4"]
+    changes = [word for one in (*settings, *more) for word in ("--set", one)]
+    folders = ["--root", str(root), "--out", str(out), "--cache", str(out.with_name("cache"))]
+    return ["run", *folders, "--threads", "1", "--device", "cpu", "--quiet", *changes]
+
+
+def named(arguments: list[str], name: str) -> list[str]:
+    return [arguments[0], name, *arguments[1:]]
+
+
+def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
+    out = tmp_path / "runs"
+    assert execute(named(command(root, out, len(METHODS)), "mcn")) == 0
+    for name in METHODS:
+        folder = out / name / "seed-0"
+        record = read_record(folder)
+        assert record.status == "done"
+        assert record.retrieval is not None
+        assert record.retrieval.score == "dot"
+        assert (record.published or {})["youcook2 R@1"] > 1
+        last = [number for number in record.retrieval.numbers if number.stage == "joint"]
+        for split, size in (("youcook2", 11), ("msrvtt", 13)):
+            here = {number.direction: number for number in last if number.split == split}
+            assert len(here) == DIRECTIONS
+            assert all(number.protocol["gallery_size"] == size for number in here.values())
+            # The clip without audio cannot be found by its sound, and not by the sum either; by its video it can.
+            missing = {name: number.protocol["missing_items"] for name, number in here.items()}
+            assert (missing["text->audio"], missing["text->audio+video"], missing["text->video"]) == (1, 1, 0)
+            assert here["audio->text"].protocol["num_queries"] == size - 1
+            table = read_ranks(folder).select(stage="joint", split=split, direction="text->audio")
+            lost = [query for query, rank in zip(table.query_id, table.rank.tolist(), strict=True) if rank == -1]
+            assert lost == ["clip3"]
+        embedded = read_embeddings(folder, "joint", "youcook2")
+        texts = read_samples(folder)["text|text"]
+        assert [texts[row] for row in embedded.index.tolist()][0] == "add cut pan"
+    stages = [stage.name for stage in read_record(out / "av_t" / "seed-0").stages]
+    assert stages == ["audio+video", "joint"]
+
+
+def test_several_captions_per_clip(root: Path, tmp_path: Path):
+    out = tmp_path / "runs"
+    loss = "methods.0.settings.retrieval.loss=mil_nce"
+    several = command(root, out, 1, loss, "methods.0.settings.retrieval.margin=0.001", "data.howto100m.candidates=3")
+    assert execute(named(several, "mcn.joint")) == 0
+    record = read_record(out / "joint" / "seed-0")
+    assert all(np.isfinite(epoch.train_loss) for stage in record.stages for epoch in stage.curve)
+
+
+def test_mil_nce_without_candidates_says_what_would_work(root: Path, tmp_path: Path, capsys):
+    alone = command(root, tmp_path / "runs", 1, "methods.0.settings.retrieval.loss=mil_nce")
+    assert execute(named(alone, "mcn.joint")) == 2
+    assert "data.howto100m.candidates=4" in capsys.readouterr().err
+
+
+def test_a_root_is_needed_and_its_stores(root: Path, tmp_path: Path, capsys):
+    assert execute(["run", "mcn.joint"]) == 2
+    assert "--root DIR" in capsys.readouterr().err
+    assert execute(["run", "mcn.joint", "--root", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
+    assert "howto100m" in capsys.readouterr().err
+    assert SMALL.videos == 7

@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from awase.evaluation import Direction, Embedded, ranks_from_scores, ranks_of
+from awase.runner.space_post import POST, SHARPNESS, Sides, choose_beta, post_ranks, score_deviation, sides_of
+
+
+def sides(num: int = 23, *, seed: int = 0, cosine: bool = False, hub: float = 0.0) -> Sides:
+    """Matching sides of which every sixth item is missing; `hub` adds one direction to every query and to item 0."""
+    generator = torch.Generator().manual_seed(seed)
+    item = torch.randn(num, 11, generator=generator)
+    query = item + 1.5 * torch.randn(num, 11, generator=generator)
+    query[:, 0] += hub
+    item[1, 0] += hub
+    present = {"a": torch.ones(num, dtype=torch.bool), "b": torch.arange(num) % 6 != 0}
+    data = Embedded(tuple(map(str, range(num))), torch.arange(num), {"a": query, "b": item}, present)
+    return sides_of(data, Direction("a", ("b",)), cosine=cosine)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_without_post_processing_ranks_are_those_of_the_record(cosine: bool):
+    generator = torch.Generator().manual_seed(1)
+    values = {name: torch.randn(19, 5, generator=generator) for name in ("a", "b", "c")}
+    present = {name: torch.rand(19, generator=generator) > 0.2 for name in values}
+    data = Embedded(tuple(map(str, range(19))), torch.arange(19), values, present)
+    same = {"a": torch.arange(19) // 3}
+    for gallery in (("b",), ("b", "c")):
+        direction = Direction("a", gallery)
+        for equal in (None, same):
+            rows, ranks = ranks_of(data, direction, cosine=cosine, same=equal)
+            found = sides_of(data, direction, cosine=cosine, same=equal)
+            assert found.rows.tolist() == rows.tolist()
+            assert post_ranks(found, "none").tolist() == ranks.tolist()
+
+
+def test_query_banks_against_the_formula():
+    found, bank, beta = sides(), sides(17, seed=5).queries, 0.3
+    scores = (found.queries @ found.gallery.T).double()
+    back = (beta * (bank @ found.gallery.T).double()).logsumexp(0) / beta
+    static = ranks_from_scores(scores - back, found.rows, gallery_present=found.there)
+    assert post_ranks(found, "query_bank", beta, bank).tolist() == static.tolist()
+    assert static.tolist() != post_ranks(found, "none").tolist()
+    hidden = torch.where(found.there, 0.0, -torch.inf)
+    hubs = ((bank @ found.gallery.T) + hidden).argmax(1)
+    known = torch.isin((scores + hidden).argmax(1), hubs)
+    dynamic = ranks_from_scores(scores - known[:, None] * back, found.rows, gallery_present=found.there)
+    assert post_ranks(found, "dynamic_query_bank", beta, bank).tolist() == dynamic.tolist()
+
+
+def test_transductive_ways_against_the_formulas():
+    found, beta = sides(), 0.2
+    scores = (found.queries @ found.gallery.T).double()
+    inverted = scores - (beta * scores).logsumexp(0) / beta
+    expected = ranks_from_scores(inverted, found.rows, gallery_present=found.there)
+    assert post_ranks(found, "transductive_inverted_softmax", beta).tolist() == expected.tolist()
+    dual = scores * (beta * scores).softmax(0)
+    expected = ranks_from_scores(dual, found.rows, gallery_present=found.there)
+    assert post_ranks(found, "transductive_dual_softmax", beta).tolist() == expected.tolist()
+    part = beta * scores[:, found.there]
+    for _ in range(50):
+        part = part - part.logsumexp(1, keepdim=True)
+        part = part - part.logsumexp(0, keepdim=True)
+    whole = torch.full_like(scores, -torch.inf).masked_fill(~found.there, 0)
+    whole[:, found.there] = part
+    expected = ranks_from_scores(whole, found.rows, gallery_present=found.there)
+    assert post_ranks(found, "transductive_sinkhorn", beta).tolist() == expected.tolist()
+
+
+def test_transductive_names_say_so():
+    assert all(POST[name].startswith("transductive") for name in POST if name.startswith("transductive"))
+    assert not POST["query_bank"].startswith("transductive")
+
+
+def test_deviation_of_scores():
+    found = sides()
+    scores = (found.queries @ found.gallery[found.there].T).double()
+    torch.testing.assert_close(score_deviation(found), scores.std(correction=0))
+    flat = Sides(found.rows, torch.ones(23, 11), torch.ones(23, 11), found.there)
+    assert float(score_deviation(flat)) == 1.0
+
+
+@pytest.mark.parametrize("post", ["query_bank", "transductive_dual_softmax"])
+def test_beta_is_the_best_on_validation_with_a_bank_of_its_own(post: str):
+    found = sides(37, hub=3.0)
+    scale = float(score_deviation(found))
+    asking = found.take(torch.arange(0, 37, 2)) if post == "query_bank" else found
+    bank = found.queries[1::2] if post == "query_bank" else None
+    tried = []
+    for sharpness in SHARPNESS:
+        ranks = post_ranks(asking, post, sharpness / scale, bank)
+        tried.append(((ranks[ranks >= 0] + 1).double().log().mean().item(), sharpness / scale))
+    assert choose_beta(found, post) == pytest.approx(min(tried)[1])
+
+
+def test_too_few_queries_to_choose_beta():
+    with pytest.raises(ValueError, match="3 queries here; give it with --beta"):
+        choose_beta(sides(3), "query_bank")
