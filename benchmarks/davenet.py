@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class Published(nn.Module):
         self.memory_format = memory_format
         self.norms = nn.ModuleDict()
         self.kernels = nn.ParameterDict()
-        for name, layer in encoder.network.named_modules():  # type: ignore[union-attr, operator]
+        for name, layer in encoder.network.named_modules():  # type: ignore[union-attr]
             key = name.replace(".", "_")
             if isinstance(layer, nn.Conv2d):
                 weight = layer.weight.detach().clone()
@@ -50,7 +51,7 @@ class Published(nn.Module):
                 self.kernels[key] = nn.Parameter(weight)
             elif isinstance(layer, nn.BatchNorm2d):
                 self.norms[key] = (nn.BatchNorm1d if dimensions == 1 else nn.BatchNorm2d)(layer.num_features)
-        self.num_blocks = encoder.num_blocks
+        self.num_blocks = int(encoder.num_blocks)  # type: ignore[arg-type]
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         x = (
@@ -85,7 +86,7 @@ def contestants(clips: int, device: str, bfloat16: bool) -> dict[str, Callable[[
     models = {name: Published(encoder, *shape).to(device).train() for name, shape in shapes.items()}
     encoder.to(device).train()
     x = torch.randn(clips, BINS, FRAMES, generator=torch.Generator().manual_seed(1)).to(device)
-    run = {name: lambda model=model: model(x) for name, model in models.items()}
+    run: dict[str, Callable[[], Any]] = {name: partial(model, x) for name, model in models.items()}
     run["ours"] = lambda: encoder(x).pooled
     with torch.no_grad():
         expected = run["published"]()
@@ -141,7 +142,7 @@ def entries(times: dict[str, list[float]], clips: int, rate: dict[str, float]) -
         if name != "ours":
             row["ratio"] = statistics.median(p / o for p, o in zip(times[name], times["ours"], strict=True))
         rows.append(row)
-    rows[1] |= {"target": TARGET, "holds": rows[1]["ratio"] >= TARGET}
+    rows[1] |= {"target": TARGET, "holds": float(rows[1]["ratio"]) >= TARGET}
     return rows
 
 

@@ -74,7 +74,8 @@ class Davenet(nn.Module):
 
     def forward(self, spectrograms: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(spectrograms.unsqueeze(1))))
-        return self.blocks(x).squeeze(2).mean(dim=2)
+        tokens: Tensor = self.blocks(x)
+        return tokens.squeeze(2).mean(dim=2)
 
 
 class Gated(nn.Module):

@@ -139,6 +139,11 @@ class TimedBatches:
     def __len__(self) -> int:
         return len(self.batches)
 
+    @property
+    def num_samples(self) -> int:
+        """As the loader's."""
+        return self.batches.num_samples
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """As the loader's."""
         found = self.batches.epoch(epoch, start=start)
@@ -158,6 +163,11 @@ class Again:
 
     def __len__(self) -> int:
         return self.steps
+
+    @property
+    def num_samples(self) -> int:
+        """The batch's rows, as often as it comes."""
+        return self.steps * len(self.batch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batch, `steps` times."""

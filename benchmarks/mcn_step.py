@@ -88,7 +88,7 @@ def contest(root: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     formulas.queue.copy_(queue)
     formulas.centroids.copy_(memory_of(model).centroids)
     del queue
-    vectors = model.encoders["text"].network.table  # type: ignore[union-attr]
+    vectors = model.get_buffer("encoders.text.network.table")
     theirs = TimedFormulas(formulas, batch, audio, vectors)
     known = Known(audio if options.cached_audio else None)
     steps = Again(batch, 1 + options.repeats)
@@ -154,7 +154,7 @@ def refits(
 
     seconds = {"ours": timed(ours), "peer": timed(lambda: refit(rows, centroids, ITERATIONS))}
     whole = {name: step[name] + seconds[name] / REFIT_EVERY for name in seconds}
-    rows_of = (
+    rows_of: tuple[tuple[str, dict[str, float], dict[str, Any]], ...] = (
         (f"refit: {ITERATIONS} iterations", seconds, {}),
         (
             f"{step['name']}, with a {REFIT_EVERY}th of a refit",

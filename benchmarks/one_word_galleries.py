@@ -2,10 +2,10 @@
 
     python benchmarks/one_word_galleries.py RUN... --manifest MANIFEST --cache CACHE [--json]
 
-RUN is the folder of one method, seed and fold of `grid.py::sentences`. For each test clip, and for each of colour, letter
-and digit, the gallery is its sentence with every value of that word; the clip's audio, video, and both ask. A tie counts
-against the clip. Chance is one over the number of values: 25 %, 4 %, 10 %. It tells whether a space that finds the right
-one of 200 sentences knows each word, or only the easy ones.
+RUN is the folder of one method, seed and fold of `grid.py::sentences`. For each test clip, and for each of colour,
+letter and digit, the gallery is its sentence with every value of that word; the clip's audio, video, and both ask. A
+tie counts against the clip. Chance is one over the number of values: 25 %, 4 %, 10 %. It tells whether a space that
+finds the right one of 200 sentences knows each word, or only the easy ones.
 """
 
 import argparse

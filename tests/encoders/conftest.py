@@ -1,4 +1,4 @@
-"""Where `word_vectors` finds its words in the tests that sweep all encoders."""
+"""Where `word_vectors` finds its words in the tests that sweep all encoders (`usefixtures("vocabulary")`)."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from awase.encoders.word_vocabulary import random_vocabulary
 VOCABULARY = "vocabulary of this test"
 
 
-@pytest.fixture(autouse=True)
-def _vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random_vocabulary([f"word {k}" for k in range(30)], 5, seed=2).save(tmp_path / VOCABULARY)
     monkeypatch.chdir(tmp_path)

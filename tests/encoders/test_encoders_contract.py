@@ -12,6 +12,8 @@ from awase.config import EncoderConfig
 from awase.encoders import ENCODERS, BlockEncoder, build_encoder
 from awase.types import Encoded, Encoder
 
+pytestmark = pytest.mark.usefixtures("vocabulary")
+
 _SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 20}
 _BERT = {"architecture": "bert", "config": {**_SIZES, "vocab_size": 31, "max_position_embeddings": 17}}
 _ELECTRA = {"architecture": "electra", "config": {**_SIZES, "vocab_size": 31, "embedding_size": 7}}

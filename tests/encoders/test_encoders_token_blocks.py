@@ -9,6 +9,8 @@ from test_encoders_contract import CASES, make, sample
 from awase.encoders import BlockEncoder
 from awase.types import TokenBlocks, Tokens, WordEmbeddings
 
+pytestmark = pytest.mark.usefixtures("vocabulary")
+
 PASS = ("small_transformer", "small_vit")
 TRANSFORMERS = ("bert", "electra", "distilbert", "wav2vec2", "hubert", "audio-spectrogram-transformer")
 QUERY_ALONE = ("bert", "electra")

@@ -85,7 +85,7 @@ def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
             assert lost == ["clip3"]
         embedded = read_embeddings(folder, "joint", "youcook2")
         texts = read_samples(folder)["text|text"]
-        assert [texts[row] for row in embedded.index.tolist()][0] == "add cut pan"
+        assert texts[int(embedded.index[0])] == "add cut pan"
     stages = [stage.name for stage in read_record(out / "av_t" / "seed-0").stages]
     assert stages == ["audio+video", "joint"]
 

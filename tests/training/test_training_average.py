@@ -34,6 +34,14 @@ def test_counters_are_copied():
     assert int(average.tensors["n"]) == 8
 
 
+def test_what_an_objective_remembers_of_samples_is_copied():
+    tensors = {"objective.memory.queue": torch.zeros(3, 5), "objective.log_temperature": torch.zeros(())}
+    average = WeightAverage(tensors, 0.9)
+    average.update({name: value + 1 for name, value in tensors.items()})
+    assert torch.equal(average.tensors["objective.memory.queue"], torch.ones(3, 5))
+    assert 0 < float(average.tensors["objective.log_temperature"]) < 1
+
+
 def test_the_average_owns_its_memory_and_takes_no_gradient():
     weight = torch.nn.Parameter(torch.ones(3))
     average = WeightAverage({"w": weight}, 0.9)

@@ -133,7 +133,8 @@ def changes_of(value: Any, annotation: Any, path: str = "") -> Iterator[tuple[st
             if isinstance(value, BaseModel) and name in ("name", "kind") and only_one(info.annotation):
                 continue  # the name of the class itself: another class is another field's change
             for where, new in changes_of(getattr(value, name), info.annotation, f"{path}.{name}"):
-                yield where, type(value).model_validate({**dict(value), name: new})
+                # A copy is not checked: some fields go together, and each is changed alone here.
+                yield where, value.model_copy(update={name: new})
     elif isinstance(value, dict):
         yield f"{path}[+]", {**value, "added": next(iter(value.values()), 1)}
         for key, item in value.items():

@@ -68,8 +68,8 @@ def _check_task(stage: StageConfig, task: str) -> None:
 def _check_candidates(stage: StageConfig, dataset: Dataset | ClipDataset) -> None:
     if stage.retrieval is not None and stage.retrieval.loss == "mil_nce" and not dataset.candidate_modalities:
         raise ValueError(
-            f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions, and no modality "
-            "of the data has candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
+            f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions; the data has "
+            "no modality with candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
             "another loss, for example mms."
         )
 
