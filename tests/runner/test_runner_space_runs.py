@@ -129,12 +129,16 @@ def test_every_number_is_that_of_the_saved_embeddings(records, place):
             there = np.logical_and.reduce([present[name] for name in names])
             scores = vectors[query] @ sum(vectors[name] for name in names).T
             ranks = []
-            for row in np.flatnonzero(present[query]):
+            for row in range(len(embedded)):
+                if not present[query][row]:
+                    ranks.append(-1)
+                    continue
                 order = [item for item in np.argsort(-scores[row], kind="stable") if there[item]]
                 assert len(np.unique(scores[row][there])) == there.sum(), "a tie"
                 ranks.append(order.index(row) if there[row] else -1)
             found = np.array(ranks)
             assert number.protocol["num_queries"] == len(found)
+            assert number.protocol["missing_queries"] == int((~present[query]).sum())
             assert number.protocol["gallery_size"] == len(embedded)
             assert number.protocol["missing_items"] == int((~there).sum())
             hit = found[found >= 0]
@@ -154,7 +158,9 @@ def test_missing_modalities_are_failures_and_are_counted(records, place):
     assert min(lacking.values()) >= 3
     assert numbers["b->a"].protocol["missing_items"] == lacking["a"]
     assert numbers["b->a"].protocol["num_queries"] == 23
-    assert numbers["a->b"].protocol["num_queries"] == 23 - lacking["a"]
+    assert numbers["a->b"].protocol["num_queries"] == 23
+    assert numbers["a->b"].protocol["missing_queries"] == lacking["a"]
+    assert numbers["a->b"].metrics["R@10"] <= 1 - lacking["a"] / 23
     assert numbers["b->text"].protocol["missing_items"] == lacking["text"]
     either = sum(row % 5 == 0 or row % 7 == 0 for row in rows)
     assert numbers["b->a+text"].protocol["missing_items"] == either
@@ -166,6 +172,17 @@ def test_missing_modalities_are_failures_and_are_counted(records, place):
         if (stage, split, direction) == ("joint", "test", "b->a")
     ]
     assert sum(rank < 0 for rank in chosen) == lacking["a"]
+
+
+def test_rows_that_a_first_stage_does_not_know_are_failures_after_it(tmp_path):
+    """Every seventh row has a text alone, and the first stage has none: the gallery is the same after both stages."""
+    table = write_rows(tmp_path / "table.jsonl", reading_rows({"a": 7, "b": 7}))
+    made = space_experiment(readings_data(table), mcn_of(staged=STAGED), encoders=small_encoders())
+    (record,) = train(made, tmp_path / "out", tmp_path / "cache")
+    assert record.retrieval is not None
+    found = [n for n in record.retrieval.numbers if (n.split, n.direction) == ("test", "a->b")]
+    assert [n.protocol["gallery_size"] for n in found] == [23, 23]
+    assert all(n.protocol["missing_queries"] == n.protocol["missing_items"] >= 3 for n in found)
 
 
 def test_a_loaded_space_gives_the_embeddings_that_the_run_saved(records, place, table):

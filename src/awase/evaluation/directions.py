@@ -68,21 +68,21 @@ def ranks_of(
     cosine: bool,
     same: Mapping[str, Int[Tensor, " samples"]] | None = None,
     device: torch.device | str = "cpu",
-) -> tuple[Int[Tensor, " queries"], Int[Tensor, " queries"]]:
-    """(sample numbers of the queries, their ranks from 0): the samples that have the query's modality.
+) -> Int[Tensor, " samples"]:
+    """Each sample's rank from 0 as a query; -1 where it lacks the query's modality or is not in the gallery.
 
-    A query whose own item is not in the gallery has rank -1. `same[modality]` numbers samples whose content in that
+    A missing query fails like a missing item. `same[modality]` numbers samples whose content in that
     modality is the same (captions): such samples are then right answers too.
     """
     queries, asked = side(embedded, (direction.query,), cosine=cosine)
     gallery, there = side(embedded, direction.gallery, cosine=cosine)
-    rows = asked.nonzero()[:, 0]
     named = [name for name in (direction.query, *direction.gallery) if name in (same or {})]
     ranks = exact_ranks(
-        queries[rows].to(device),
+        queries.to(device),
         gallery.to(device),
-        rows.to(device),
+        torch.arange(len(queries), device=device),
+        query_present=asked.to(device),
         gallery_present=there.to(device),
         also_correct=(same or {})[named[0]].to(device) if named else None,
     )
-    return rows, ranks.cpu()
+    return ranks.cpu()

@@ -24,6 +24,10 @@ def mcn(
     of the objective and of the space (`config.RetrievalConfig`).
     """
     config = RetrievalConfig.model_validate(retrieval or {})
+    unknown = sorted(set(config.pairs) - set(all_pairs(context.modalities)))
+    if unknown:
+        valid = ", ".join(all_pairs(context.modalities))
+        raise ValueError(f"There is a weight for {', '.join(unknown)}, which is no pair; valid names: {valid}.")
     schedule = changed(context.joint_from_start, training)
     if staged is not None:
         if pairs:

@@ -62,7 +62,7 @@ def describe(sizes: McnDimensions, words: Path) -> SavedModel:
         classes=(),
         inputs={
             "video": ArrayInput(column="video", shape=(sizes.video,)),
-            "audio": AudioInput(column="audio", representation="log_mel_40", window_s=AUDIO_FRAMES / 100),
+            "audio": AudioInput(column="audio", representation="avlnet_40", window_s=AUDIO_FRAMES / 100),
             "text": TextInput(column="text", max_tokens=MAX_WORDS),
         },
         shapes={"video": (sizes.video,), "audio": (sizes.bins, AUDIO_FRAMES), "text": (MAX_WORDS,)},

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
@@ -151,6 +152,8 @@ def _scored(
     ranks = post_ranks(sides, request.post, beta, bank).cpu().numpy()
     if request.gallery_without_missing:
         ranks = ranks[ranks >= 0]
+    else:  # a sample that cannot ask fails like one that cannot be found
+        ranks = np.concatenate([ranks, np.full(len(sides.gallery) - len(ranks), -1, dtype=ranks.dtype)])
     protocol = _protocol(sides, direction, request, len(ranks), cosine)
     metrics = numbers_of(ranks, protocol.gallery_size)
     if not metrics:
@@ -170,6 +173,7 @@ def _protocol(
         gallery_size=present if without else everything,
         direction=str(direction),
         score=formula(direction),
+        missing_queries=0 if without else everything - len(sides.rows),
         missing_items=0 if without else everything - present,
         missing=LEFT_OUT if without else "failure",
         correct=SAME_CAPTION if request.same_caption and sides.same is not None else OWN_ITEM,

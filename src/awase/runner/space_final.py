@@ -120,19 +120,21 @@ def ranked(
 ) -> RankTable | None:
     """The ranks of every query of one direction; None where no sample has the query's modality."""
     cosine, dataset = uses_cosine(config), setting.dataset
-    rows, ranks = ranks_of(embedded, direction, cosine=cosine, device=setting.device)
-    if len(rows) == 0:
+    asked = side(embedded, (direction.query,), cosine=cosine)[1]
+    if not bool(asked.any()):
         return None
+    ranks = ranks_of(embedded, direction, cosine=cosine, device=setting.device)
     same = same_content(dataset, embedded.index)
     texts = bool(direction.modalities & same.keys())
-    _, best = ranks_of(embedded, direction, cosine=cosine, same=same, device=setting.device) if texts else (rows, ranks)
-    ids = tuple(embedded.ids[row] for row in rows.tolist())
+    best = ranks_of(embedded, direction, cosine=cosine, same=same, device=setting.device) if texts else ranks
+    ids = embedded.ids
     groups = dataset.groups
     missing = len(embedded) - int(side(embedded, direction.gallery, cosine=cosine)[1].sum())
     protocol = RetrievalProtocol(
         queries=place.split,
         gallery=place.split,
-        num_queries=len(rows),
+        num_queries=len(ids),
+        missing_queries=len(ids) - int(asked.sum()),
         gallery_size=len(embedded),
         direction=str(direction),
         score=formula(direction),
@@ -148,7 +150,7 @@ def ranked(
         post_processing=("none",) * len(ids),
         rank=ranks.numpy(),
         rank_same_caption=best.numpy(),
-        groups=None if groups is None else tuple(groups[embedded.index[row]] for row in rows.tolist()),
+        groups=None if groups is None else tuple(groups[row] for row in embedded.index.tolist()),
         protocols={(place.split, str(direction), "none"): protocol},
     )
 

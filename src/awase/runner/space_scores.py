@@ -30,12 +30,12 @@ def uses_cosine(config: RetrievalConfig) -> bool:
 
 
 def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeatures | None = None) -> Embedded:
-    """The embeddings of every sample of a split that has one of the model's modalities."""
+    """The embeddings of every sample of a split that has any modality; `present` says which the model can embed."""
     loader = setting.dataset.loader(
         split,
         batch_size=EVALUATION_BATCH,
-        modalities=model.modalities,
-        inputs=None if known is None else known.missing(split),
+        modalities=setting.dataset.modalities,  # the same samples after every stage, whatever it knows
+        inputs=model.modalities if known is None else known.missing(split),
         workers=setting.runtime.workers,
     )
     with autocast(setting):
@@ -77,7 +77,7 @@ def direction_metrics(
     embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting
 ) -> dict[str, float]:
     """The numbers of one direction; none where there is no query."""
-    _, ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
+    ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
     return numbers_of(ranks.numpy(), len(embedded))
 
 

@@ -27,6 +27,7 @@ class SpaceState(nn.Module):
                 refit_every=clustering.refit_every,
                 reset_each_epoch=clustering.reset_each_epoch,
                 assignment=clustering.assignment,
+                spherical=config.loss not in ("mms", "mil_nce"),
                 seed=seed,
             )
         )

@@ -27,31 +27,31 @@ def worst_queries(
 
     Ties in the rank stay in the order of the samples. `texts[modality]` has a text per sample, in the samples' order.
     """
-    rows, ranks = ranks_of(embedded, direction, cosine=cosine, device=device)
+    ranks = ranks_of(embedded, direction, cosine=cosine, device=device)
     found = (ranks >= 0).nonzero()[:, 0]
     if len(found) == 0:
         return None
     order = found[ranks[found].argsort(descending=True, stable=True)][:QUERIES]
-    queries = side(embedded, (direction.query,), cosine=cosine)[0][rows[order]].to(device)
+    queries = side(embedded, (direction.query,), cosine=cosine)[0][order].to(device)
     gallery, there = (part.to(device) for part in side(embedded, direction.gallery, cosine=cosine))
     places, scores = top_k(queries, gallery, min(ITEMS, int(there.sum())), gallery_present=there)
-    own = (queries * gallery[rows[order].to(device)]).sum(1)
+    own = (queries * gallery[order.to(device)]).sum(1)
     asked, shown = _text_of(texts, (direction.query,)), _text_of(texts, direction.gallery)
     return WorstQueries(
         stage=stage,
         split=split,
         direction=str(direction),
         gallery=int(there.sum()),
-        lost=len(rows) - len(found),
+        lost=len(ranks) - len(found),
         queries=tuple(
             WorstQuery(
                 id=embedded.ids[row],
-                rank=int(ranks[place]),
+                rank=int(ranks[row]),
                 own_score=float(own[k]),
                 found=_items(places[k].cpu(), scores[k].tolist(), embedded.ids, shown),
                 text=None if asked is None else asked[row],
             )
-            for k, (place, row) in enumerate(zip(order.tolist(), rows[order].tolist(), strict=True))
+            for k, row in enumerate(order.tolist())
         ),
     )
 

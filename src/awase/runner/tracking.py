@@ -7,6 +7,7 @@ from typing import IO
 
 from awase.config import StageConfig
 from awase.records import Epoch
+from awase.training.interrupts import interrupts_held
 
 
 class Tracker:
@@ -26,8 +27,9 @@ class Tracker:
         line = {"stage": stage.name, "hash": stage_hash, **epoch.model_dump()}
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
-        for name in ("train_loss", "val_loss", "val_metric", "learning_rate"):
-            self._board.add_scalar(f"{stage.name}/{name}", getattr(epoch, name), epoch.epoch)
+        with interrupts_held():
+            for name in ("train_loss", "val_loss", "val_metric", "learning_rate"):
+                self._board.add_scalar(f"{stage.name}/{name}", getattr(epoch, name), epoch.epoch)
 
     def close(self) -> None:
         """Ends both files."""

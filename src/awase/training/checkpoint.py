@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from awase.files import whole_file
+from awase.training.interrupts import interrupts_held
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class CheckpointWriter:
         """Copies the tensors and returns; raises here what went wrong with the checkpoint before."""
         self.wait()
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        self._pending = self._pool.submit(write_checkpoint, self.path, copies, dict(facts))
+        with interrupts_held():
+            self._pending = self._pool.submit(write_checkpoint, self.path, copies, dict(facts))
 
     def wait(self) -> None:
         """Returns when the last checkpoint is on disk; raises `OSError` when it could not be written."""

@@ -235,7 +235,7 @@ def _inputs(config: HowTo100MConfig, store: FeatureStore) -> dict[str, Input]:
     dims = sum(store.dims[name] for name in config.streams)
     known: dict[str, Input] = {
         "video": ArrayInput(column="video", shape=(dims,)),
-        "audio": AudioInput(column="audio", representation="log_mel_40", window_s=config.audio_frames / 100),
+        "audio": AudioInput(column="audio", representation="avlnet_40", window_s=config.audio_frames / 100),
         "text": TextInput(column="text", max_tokens=config.max_words),
     }
     return {name: known[name] for name in config.modalities}
