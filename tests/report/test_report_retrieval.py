@@ -254,3 +254,19 @@ def test_curves_run_on_over_stages():
     assert begins == {"audio+video": 0, "joint": 2}
     assert points["audio->video"] == {k: pytest.approx([v, v + 0.01]) for k, v in enumerate((0, 0.1, 0, 0.1, 0.2))}
     assert set(points["text->video"]) == {2, 3, 4}
+
+
+def test_a_third_stage_begins_after_both_others():
+    record = make_space("av_t")[0]
+    assert record.retrieval is not None
+    third = record.stages[1].model_copy(update={"name": "third"})
+    pairs = {**record.retrieval.pairs, "third": ("audio+video",)}
+    longer = record.model_copy(
+        update={
+            "stages": (*record.stages, third),
+            "retrieval": record.retrieval.model_copy(update={"pairs": pairs}),
+        }
+    )
+    points, begins = curve_points(Group("av_t", (Run(longer),)), ["audio->video"], "R@1")
+    assert begins == {"audio+video": 0, "joint": 2, "third": 5}
+    assert sorted(points["audio->video"]) == list(range(8))

@@ -95,3 +95,18 @@ def test_beta_is_the_best_on_validation_with_a_bank_of_its_own(post: str):
 def test_too_few_queries_to_choose_beta():
     with pytest.raises(ValueError, match="3 queries here; give it with --beta"):
         choose_beta(sides(3), "query_bank")
+
+
+def test_no_validation_query_is_in_the_bank_that_normalises_it(monkeypatch: pytest.MonkeyPatch):
+    found, seen = sides(19), []
+
+    def recorded(asking: Sides, post: str, beta: float, bank: torch.Tensor) -> torch.Tensor:
+        seen.append((asking.queries, bank))
+        return post_ranks(asking, post, beta, bank)
+
+    monkeypatch.setattr("awase.runner.space_post.post_ranks", recorded)
+    choose_beta(found, "query_bank")
+    assert len(seen) == len(SHARPNESS)
+    for queries, bank in seen:
+        assert (len(queries), len(bank)) == (10, 9)
+        assert not bool((torch.cdist(queries, bank) == 0).any())
