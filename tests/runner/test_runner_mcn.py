@@ -1,14 +1,16 @@
 """MCN from files in the published layout to ranks on both evaluation sets, through the command line."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "features"))
 
-from howto_layout import SMALL, WORDS, ready_clips, write_howto_store
+from howto_layout import SMALL, WORDS, ready_clips, write_howto_layout, write_howto_store
 
 from awase.cli.main import execute
 from awase.data.features import write_evaluation_store
@@ -16,6 +18,7 @@ from awase.encoders.word2vec import build_vocabulary
 from awase.records import read_record
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.statistics import read_ranks
+from awase.training.loop import Loop
 
 METHODS = ("joint", "av_t", "vt_a", "at_v")
 DIRECTIONS = 9
@@ -99,6 +102,51 @@ def test_several_captions_per_clip(root: Path, tmp_path: Path):
     assert execute(named(several, "mcn.joint")) == 0
     record = read_record(out / "joint" / "seed-0")
     assert all(np.isfinite(epoch.train_loss) for stage in record.stages for epoch in stage.curve)
+
+
+def test_a_video_without_captions_is_left_out_and_counted(root: Path, tmp_path: Path):
+    published = write_howto_layout(tmp_path / "published")
+    captions = json.loads(published.captions.read_text(encoding="utf-8"))
+    del captions["vid00000002"]
+    published.captions.write_text(json.dumps(captions), encoding="utf-8")
+    files = ["--features", published.features, "--audio", published.audio, "--captions", published.captions, "--quiet"]
+    made = ["convert", "howto100m", published.videos, "--out", tmp_path / "root" / "howto100m", *files]
+    assert execute([str(word) for word in made]) == 0
+    for name in ("youcook2", "msrvtt", "words"):
+        (tmp_path / "root" / name).symlink_to(root / name)
+    out = tmp_path / "runs"
+    assert execute(named(command(tmp_path / "root", out, 1), "mcn.joint")) == 0
+    summary = read_record(out / "joint" / "seed-0").data
+    assert (summary["videos"], summary["excluded"]["count"]) == (6, 1)
+    assert list(summary["excluded"]["by_reason"].values()) == [1]
+    assert any("no captions" in reason for reason in summary["excluded"]["by_reason"])
+
+
+def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch):
+    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again."""
+    whole, cut = (named(command(root, tmp_path / name / "runs", 1), "mcn.av_t") for name in ("whole", "cut"))
+    cut += ["--checkpoint-every-s", "0"]
+    step, taken = Loop._step, []
+
+    def counted(self: Loop, *given: Any) -> None:
+        if len(taken) == stop:
+            raise KeyboardInterrupt
+        taken.append(1)
+        step(self, *given)
+
+    monkeypatch.setattr(Loop, "_step", counted)
+    stop = None
+    assert execute(whole) == 0
+    assert len(taken) == 6
+    taken.clear()
+    stop = 4
+    assert execute(cut) == 130
+    stop = None
+    assert execute(cut) == 0
+    assert len(taken) == 6, "no step was taken twice"
+    records = [read_record(tmp_path / name / "runs" / "av_t" / "seed-0") for name in ("whole", "cut")]
+    assert records[0].metrics == records[1].metrics
+    assert records[0].retrieval == records[1].retrieval
 
 
 def test_mil_nce_without_candidates_says_what_would_work(root: Path, tmp_path: Path, capsys):
