@@ -1,15 +1,11 @@
 """Models, batches and steps that the tests of the balancing rules share."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from process_pair import noted
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
-
 from training_samples import CLASSES, DIM, Batches, TinyEncoder, forward_of, make_loop, plain, rule_context, samples
 
 from awase.balancing import Forward, Rule
@@ -115,13 +111,4 @@ def trained_steps(
     """The gradients before each optimiser step of a whole training through the loop."""
     data = batches or Batches(samples(23, absent=0.3), config.batch_size)
     loop = make_loop(model, config, parts_of(model), data, rule=rule, **more)
-    gradients: list[dict[str, Tensor]] = []
-    step = loop.optimiser.step
-
-    def noted() -> None:
-        gradients.append({key: p.grad.clone() for key, p in loop.parameters.items() if p.grad is not None})
-        step()
-
-    loop.optimiser.step = noted
-    loop.run()
-    return gradients
+    return noted(loop)

@@ -3,27 +3,19 @@
 As a script, what each of two processes does: `gradient_rules.py RANK FOLDER`.
 """
 
-import sys
-import warnings
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from process_pair import as_one_of_two, whole_training
 from torch import Tensor, nn
-from torch import distributed as dist
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
-
 from training_samples import CLASSES, DIM, Batches, TinyEncoder, make_loop
 
 from awase.config import BalancingConfig, TrainConfig
-from awase.distributed import World, current_world
+from awase.distributed import World
 from awase.fusion import build_fusion
 from awase.models import Classifier
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
-from awase.training.loop import Loop
 from awase.types import Batch
 
 WIDTHS = {"audio": 5, "text": 3, "video": 7}
@@ -75,20 +67,6 @@ def trained(fusion: str, own_heads: bool = False) -> tuple[str, ...]:
     return ("*.encoder", "*.adapter", "fusion", *(("*.head",) if own_heads else ()))
 
 
-def noted(loop: Loop) -> list[dict[str, Tensor]]:
-    """Runs the loop; the gradients before each of its steps, by parameter."""
-    found: list[dict[str, Tensor]] = []
-    step = loop.optimiser.step
-
-    def note() -> None:
-        found.append({key: p.grad.clone() for key, p in loop.parameters.items() if p.grad is not None})
-        step()
-
-    loop.optimiser.step = note
-    loop.run()
-    return found
-
-
 def assert_close(got: dict[str, Tensor], expected: dict[str, Tensor], **tolerances: float) -> None:
     """Tensors that are close; what is not among `got` is zero."""
     assert set(got) <= set(expected)
@@ -126,25 +104,8 @@ def train(name: str, world: World) -> dict[str, Tensor]:
     model = classifier(THREE, fusion, own_heads=own_heads)
     batches = Batches(rows(21, THREE, absent=0.6), 5, world.rank, world.size)
     loop = make_loop(model, config, trained(fusion, own_heads), batches, rule=BalancingConfig(**rule), world=world)
-    gradients = noted(loop)
-    tensors = {f"weights|{key}": value.clone() for key, value in model.state_dict().items()}
-    for number, found in enumerate(gradients):
-        tensors |= {f"gradient|{number}|{key}": value for key, value in found.items()}
-    tensors |= {f"rule|{key}": value.clone() for key, value in loop.work.rule.state_dict().items()}
-    return tensors
-
-
-def main(rank: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    rendezvous = f"file://{folder / 'rendezvous'}"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2, timeout=timedelta(seconds=60))
-    world = current_world()
-    for name in CASES:
-        save_file(train(name, world), folder / f"{name}-{rank}.safetensors")
-    world.barrier()
-    dist.destroy_process_group()
+    return whole_training(model, loop)
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("error")
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    as_one_of_two(CASES, train)

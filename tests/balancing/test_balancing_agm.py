@@ -13,10 +13,10 @@ from gradient_rules import (
     assert_close,
     classifier,
     mixed,
-    noted,
     rows,
     trained,
 )
+from process_pair import noted
 from torch import Tensor
 from torch.nn import functional as F
 from training_samples import CLASSES, Batches, assert_same, forward_of, make_loop, picked, rule_context, state_of

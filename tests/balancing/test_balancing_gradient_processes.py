@@ -1,14 +1,11 @@
 """Rules that change gradients: two real processes give what one gives on the joined batch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import gradient_rules
 import pytest
 import torch
 from gradient_rules import CASES, train
+from process_pair import run_two
 from safetensors.torch import load_file
 
 from awase.distributed import ALONE
@@ -17,22 +14,7 @@ from awase.distributed import ALONE
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     """The folder with what both processes found."""
-    folder = tmp_path_factory.mktemp("rules")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(gradient_rules.__file__))]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return folder
+    return run_two(Path(__file__).parent / "gradient_rules.py", tmp_path_factory.mktemp("rules"))
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

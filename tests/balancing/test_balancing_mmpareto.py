@@ -10,10 +10,10 @@ from gradient_rules import (
     assert_close,
     classifier,
     mixed,
-    noted,
     rows,
     trained,
 )
+from process_pair import noted
 from torch import Tensor
 from torch.nn import functional as F
 from training_samples import CLASSES, DIM, Batches, assert_same, make_loop, rule_context, state_of

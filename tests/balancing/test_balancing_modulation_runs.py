@@ -1,14 +1,12 @@
 """Whole trainings under OGM-GE, PMR, OPM and MLA: two real processes, and going on after an interruption."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from balancing_samples import batch_of, context_of, model_of, parts_of
 from modulation_processes import CASES, train
+from process_pair import run_two
 from safetensors.torch import load_file
 from training_samples import assert_same, make_loop, state_of, tiny_model
 
@@ -21,28 +19,11 @@ from awase.models.encode import presence
 from awase.objectives import cross_entropy
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
 
-SCRIPT = Path(__file__).parent / "modulation_processes.py"
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     """The folder with what both processes found."""
-    folder = tmp_path_factory.mktemp("world")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT)]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return folder
+    return run_two(Path(__file__).parent / "modulation_processes.py", tmp_path_factory.mktemp("world"))
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -1,16 +1,12 @@
 """`awase convert howto100m`, `youcook2`, `msrvtt`, as an application of their own."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "data" / "features"))
-
 from howto_layout import Sizes, ready_clips, write_howto_layout
+from typer.testing import CliRunner
 
 from awase.cli.convert_features import COMMANDS
 from awase.data.features import EvaluationStore, FeatureStore

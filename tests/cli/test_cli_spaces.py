@@ -1,14 +1,10 @@
 """Retrieval runs as the command line scores, compares and refuses them: a tiny run of readings and words."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from calls import assert_refused, call
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "runner"))
-
 from tiny_spaces import mcn_of, reading_rows, readings_data, small_encoders, space_experiment, train, write_rows
 
 from awase.records import read_record

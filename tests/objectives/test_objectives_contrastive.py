@@ -79,7 +79,7 @@ SLOW = {
 }
 
 
-def compare(fast, slow, tensors, here=None):
+def assert_is_definition(fast, slow, tensors, here=None):
     """The losses, and the gradients of their mean, are those of the slow form on the rows that are there."""
     found = fast(*tensors)
     rows = torch.arange(len(tensors[0])) if here is None else here.nonzero().squeeze(1)
@@ -102,13 +102,13 @@ def test_there_is_a_slow_form_of_every_loss():
 @pytest.mark.parametrize("rows", [ROWS, 1])
 @pytest.mark.parametrize("name", sorted(SLOW))
 def test_a_loss_is_its_definition(name, rows):
-    compare(CONTRASTIVE[name], SLOW[name], [embeddings(0, rows), embeddings(1, rows)])
+    assert_is_definition(CONTRASTIVE[name], SLOW[name], [embeddings(0, rows), embeddings(1, rows)])
 
 
 @pytest.mark.parametrize("name", sorted(SLOW))
 def test_absent_rows_are_neither_queries_nor_negatives(name):
     x, y = embeddings(0), embeddings(1)
-    compare(lambda x, y: CONTRASTIVE[name](x, y, present=HERE), SLOW[name], [x, y], HERE)
+    assert_is_definition(lambda x, y: CONTRASTIVE[name](x, y, present=HERE), SLOW[name], [x, y], HERE)
     poisoned = x.detach().clone()
     poisoned[~HERE] = torch.nan
     poisoned.requires_grad_()
@@ -167,7 +167,7 @@ def test_the_own_group_weighs_its_share(present, share):
     def fast(x, y):
         return max_margin(x, y, group=GROUP, hard_share=share, present=present)
 
-    compare(fast, lambda x, y: slow_max_margin(x, y, GROUP[rows], share), [x, y], present)
+    assert_is_definition(fast, lambda x, y: slow_max_margin(x, y, GROUP[rows], share), [x, y], present)
 
 
 def test_groups_of_equal_size_weigh_as_in_the_released_code():
@@ -201,7 +201,7 @@ def slow_mil_nce(x, candidates, mask):
 def test_mil_nce_is_its_definition(rows):
     everything = torch.ones(rows, CANDIDATES, dtype=torch.bool)
     tensors = [embeddings(0, rows), embeddings(1, rows, CANDIDATES, DIM)]
-    compare(mil_nce, lambda x, c: slow_mil_nce(x, c, everything), tensors)
+    assert_is_definition(mil_nce, lambda x, c: slow_mil_nce(x, c, everything), tensors)
 
 
 def test_mil_nce_of_some_candidates_and_some_samples():
@@ -213,7 +213,7 @@ def test_mil_nce_of_some_candidates_and_some_samples():
     def fast(x, c):
         return mil_nce(x, c, candidate_mask=mask, present=HERE)
 
-    compare(fast, lambda x, c: slow_mil_nce(x, c, mask[here]), [x, candidates], here)
+    assert_is_definition(fast, lambda x, c: slow_mil_nce(x, c, mask[here]), [x, candidates], here)
     assert not here[1]
     nobody = mil_nce(x, candidates, candidate_mask=torch.zeros_like(mask))
     assert torch.equal(nobody, torch.zeros_like(nobody))

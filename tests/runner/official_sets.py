@@ -1,16 +1,12 @@
 """The six data sets of the tables in their official layouts, each of a few tiny real films, sounds, pictures, texts."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
-
 from media_files import tone, write_video
+from PIL import Image
 
 SPLITS = {"train": 12, "test": 4}
 SHORT_S, RATE = 0.4, 8000

@@ -104,6 +104,17 @@ class Shares:
             yield taken(self.data, rows)
 
 
+def slow_mms(x: Tensor, y: Tensor, there: list[int], margin: float) -> Tensor:
+    """-(1/n) sum_i [log softmax_row(S')_ii + log softmax_column(S')_ii] over the samples that have both."""
+    total = torch.zeros(())
+    for i in there:
+        own = x[i] @ y[i] - margin
+        row = sum((x[i] @ y[j] - margin * (i == j)).exp() for j in there)
+        column = sum((x[j] @ y[i] - margin * (i == j)).exp() for j in there)
+        total = total + row.log() + column.log() - 2 * own
+    return total / max(1, len(there))
+
+
 def step_of(model: Retrieval, stage: StageConfig, world: World = ALONE) -> SpaceStep:
     """The step without data behind it: of the setting it needs these, and nothing is known beforehand."""
     setting, known = Setting.__new__(Setting), KnownFeatures.__new__(KnownFeatures)

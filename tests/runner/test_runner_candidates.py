@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from space_samples import DIM, WIDTHS, model_of, rows_of, stage_of, step_of
+from space_samples import DIM, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of
 from torch import Tensor
 
 from awase.config import RetrievalConfig
@@ -54,16 +54,6 @@ def slow_mil_nce(x: Tensor, texts: Tensor, mask: Tensor, there: list[int]) -> Te
     total = torch.zeros(())
     for i in there:
         total = total - (score(i, i) / sum(score(i, j) + score(j, i) for j in there)).log()
-    return total / max(1, len(there))
-
-
-def slow_mms(x: Tensor, y: Tensor, there: list[int], margin: float) -> Tensor:
-    total = torch.zeros(())
-    for i in there:
-        own = x[i] @ y[i] - margin
-        row = sum((x[i] @ y[j] - margin * (i == j)).exp() for j in there)
-        column = sum((x[j] @ y[i] - margin * (i == j)).exp() for j in there)
-        total = total + row.log() + column.log() - 2 * own
     return total / max(1, len(there))
 
 

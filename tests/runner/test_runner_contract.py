@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from readings import readings, write_readings
+from watched_runs import stopped_and_repeated
 
 from awase.config import (
     DataConfig,
@@ -26,7 +27,6 @@ from awase.records import Record
 from awase.runner.nodes import NodeRunner
 from awase.runner.run import run_experiment
 from awase.statistics import read_predictions
-from awase.training.loop import Loop
 from awase.training.store import StageStore
 
 SIZES = {"train": 47, "val": 23, "test": 29}
@@ -190,10 +190,6 @@ def test_several_labels_per_sample_or_a_sentence(name, tmp_path):
     assert all(np.isfinite(metric.value) for metric in record.metrics)
 
 
-class StoppedError(Exception):
-    """Raised in the middle of a training."""
-
-
 @pytest.mark.parametrize("name", sorted(CLASSIFIERS - set(LARGE)))
 def test_what_was_interrupted_in_any_stage_ends_with_the_same_bits_and_another_seed_with_others(
     name, tmp_path, monkeypatch
@@ -205,26 +201,8 @@ def test_what_was_interrupted_in_any_stage_ends_with_the_same_bits_and_another_s
     expected = stored(first, tmp_path / "whole")
     if expected:  # a mean of earlier stages stores nothing of its own
         assert any(not torch.equal(value, stored(other, tmp_path / "whole")[key]) for key, value in expected.items())
-
-    step, steps = Loop._step, [0]
-
-    def stopping(self, batches, phase):
-        step(self, batches, phase)
-        steps[0] += 1
-        if steps[0] % 4 == 0:
-            raise StoppedError
-
-    monkeypatch.setattr(Loop, "_step", stopping)
     halves = runtime(tmp_path / "halves", checkpoint_every_s=0)
-    stops = 0
-    while True:
-        try:
-            (record,) = run_experiment(chosen, halves, tmp_path / "out-halves")
-            break
-        except StoppedError:
-            stops += 1
-            assert stops < 200
-    assert stops >= 2
+    (record,) = stopped_and_repeated(lambda: run_experiment(chosen, halves, tmp_path / "out-halves"), monkeypatch)
     found = stored(record, tmp_path / "halves")
     assert set(found) == set(expected)
     assert all(torch.equal(value, found[key]) for key, value in expected.items())

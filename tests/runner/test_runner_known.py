@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny_experiment import tiny
+from watched_runs import rows_seen
 
 from awase.config import Crop, MethodConfig
 from awase.distributed import ALONE
@@ -27,24 +28,11 @@ def still(*methods, **changes):
 
 def passes(runtime, experiment, monkeypatch, settings=SETTINGS):
     """(the result of the last stage, modality -> rows its encoder saw in that stage)."""
-    from awase.runner import nodes
-
     setting = open_setting(experiment, runtime, 0, None, ALONE)
     runner = NodeRunner(setting)
     *first, last = build_method("mmlora", setting.method_context(), settings)
     runner.run(first)
-    seen = {"audio": 0, "video": 0}
-    build = nodes.build_model
-
-    def counted(stage, spec, derived):
-        model = build(stage, spec, derived)
-        for name, encoder in model.encoders.items():
-            encoder.register_forward_hook(
-                lambda m, args, out, name=name: seen.__setitem__(name, seen[name] + len(args[0]))
-            )
-        return model
-
-    monkeypatch.setattr(nodes, "build_model", counted)
+    seen = rows_seen("build_model", monkeypatch)
     return runner.run([last]), seen
 
 

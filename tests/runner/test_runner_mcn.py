@@ -1,15 +1,11 @@
 """MCN from files in the published layout to ranks on both evaluation sets, through the command line."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "features"))
-
 from howto_layout import SMALL, WORDS, ready_clips, write_howto_layout, write_howto_store
 
 from awase.cli.main import execute

@@ -1,39 +1,20 @@
 """Two processes train a joint space to the same numbers as one on the joined batches."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from process_pair import run_two
 from safetensors.torch import load_file
 from space_processes import CASES, train
 
 from awase.distributed import ALONE
 
-SCRIPT = Path(__file__).parent / "space_processes.py"
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
     """The folder with what both processes found."""
-    folder = tmp_path_factory.mktemp("space-world")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT)]
-    processes = [
-        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
-        for rank in range(2)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=180)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return folder
+    return run_two(Path(__file__).parent / "space_processes.py", tmp_path_factory.mktemp("space-world"))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -15,6 +15,7 @@ from tiny_spaces import (
     train,
     write_rows,
 )
+from watched_runs import stopped_and_repeated
 
 from awase import Model, Space
 from awase.config import EncoderConfig, MethodConfig, SelectionConfig
@@ -24,7 +25,6 @@ from awase.runner.nodes import NodeRunner
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.runner.space_state import SpaceState
 from awase.statistics import read_ranks
-from awase.training.loop import Loop
 from awase.training.store import StageStore
 
 STAGED = {"first": ["a", "b"]}
@@ -205,10 +205,6 @@ def test_a_loaded_space_gives_the_embeddings_that_the_run_saved(records, place, 
 # ---- resuming ----------------------------------------------------------------------------------------------------
 
 
-class StoppedError(Exception):
-    """Raised in the middle of a training."""
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -224,24 +220,9 @@ def test_what_was_interrupted_ends_with_the_same_bits(changes, table, tmp_path, 
     made = space_experiment(readings_data(table), method, encoders=small_encoders(dropout=0.2))
     made = made.model_copy(update={"joint": made.joint.model_copy(update={"epochs": 4, "average": "ema"})})
     (whole,) = train(made, tmp_path / "whole", tmp_path / "a", checkpoint_every_s=0)
-    step, steps = Loop._step, [0]
-
-    def stopping(self, batches, phase):
-        step(self, batches, phase)
-        steps[0] += 1
-        if steps[0] % 4 == 0:
-            raise StoppedError
-
-    monkeypatch.setattr(Loop, "_step", stopping)
-    stops = 0
-    while True:
-        try:
-            (half,) = train(made, tmp_path / "half", tmp_path / "b", checkpoint_every_s=0)
-            break
-        except StoppedError:
-            stops += 1
-            assert stops < 50
-    assert stops >= 2
+    (half,) = stopped_and_repeated(
+        lambda: train(made, tmp_path / "half", tmp_path / "b", checkpoint_every_s=0), monkeypatch
+    )
     for stage in range(2):
         expected, found = stored(whole, stage, tmp_path / "a"), stored(half, stage, tmp_path / "b")
         assert {"objective.memory.queue", "objective.memory.centroids", "objective.log_temperature"} <= set(expected)
@@ -293,7 +274,7 @@ def test_validation_is_measured_at_the_temperature_of_now(table, tmp_path, monke
 # ---- errors ------------------------------------------------------------------------------------------------------
 
 
-def refused(table: Path, folder: Path, words: str, *methods: MethodConfig, **changes) -> None:
+def assert_refused(table: Path, folder: Path, words: str, *methods: MethodConfig, **changes) -> None:
     data = changes.pop("data", {})
     made = space_experiment(readings_data(table, **data), *methods, encoders=small_encoders(), **changes)
     with pytest.raises(ValueError, match=words):
@@ -302,7 +283,7 @@ def refused(table: Path, folder: Path, words: str, *methods: MethodConfig, **cha
 
 
 def test_task_and_method_must_fit(table, tmp_path):
-    refused(table, tmp_path, r"learns classes.*retrieval.*mcn", MethodConfig(method="joint"))
+    assert_refused(table, tmp_path, r"learns classes.*retrieval.*mcn", MethodConfig(method="joint"))
     made = space_experiment(clips(), mcn_of())
     labelled = made.model_copy(update={"data": made.data.model_copy(update={"task": "single_label"})})
     labelled = labelled.model_copy(update={"selection": SelectionConfig(metric="accuracy")})
@@ -323,4 +304,4 @@ def test_task_and_method_must_fit(table, tmp_path):
 )
 def test_selection_by_what_is_not_there_or_by_the_worst(metric, direction, words, table, tmp_path):
     selection = SelectionConfig(metric=metric, direction=direction)
-    refused(table, tmp_path, words, METHODS[0], selection=selection)
+    assert_refused(table, tmp_path, words, METHODS[0], selection=selection)

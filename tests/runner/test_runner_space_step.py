@@ -5,22 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from space_samples import NUM_CLUSTERS, WIDTHS, model_of, rows_of, stage_of, step_of, taken
+from space_samples import NUM_CLUSTERS, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of, taken
 from torch import Tensor
 from torch.nn import functional as F
 
 from awase.runner.space_state import SpaceState
-
-
-def slow_mms(x: Tensor, y: Tensor, there: list[int], margin: float) -> Tensor:
-    """-(1/n) sum_i [log softmax_row(S')_ii + log softmax_column(S')_ii] over the samples that have both."""
-    total = torch.zeros(())
-    for i in there:
-        own = x[i] @ y[i] - margin
-        row = sum((x[i] @ y[j] - margin * (i == j)).exp() for j in there)
-        column = sum((x[j] @ y[i] - margin * (i == j)).exp() for j in there)
-        total = total + row.log() + column.log() - 2 * own
-    return total / max(1, len(there))
 
 
 def slow_loss(model, batch, labels: Tensor, centroids: Tensor) -> Tensor:
