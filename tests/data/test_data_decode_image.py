@@ -1,5 +1,8 @@
 """Pictures, optical flow and arrays, and the files that are none."""
 
+import ast
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +130,27 @@ def test_arrays_that_are_none_are_refused(tmp_path: Path, value: object, message
     np.save(tmp_path / "pickled.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     with pytest.raises(MediaError, match=message):
         decode(ArrayInput(column="a", shape=(2,)), cell(value, tmp_path))
+
+
+def test_the_heads_of_arrays_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / f"{number}.npy" for number in range(8)]
+    for number, file in enumerate(files):
+        np.save(file, np.full((number, 2), number))
+    inside, together, parse = [], [], ast.literal_eval
+
+    def watched(head: str) -> object:
+        inside.append(head)
+        time.sleep(0.002)
+        together.append(len(inside))
+        inside.pop()
+        return parse(head)
+
+    monkeypatch.setattr(ast, "literal_eval", watched)
+    with ThreadPoolExecutor(4) as threads:
+        arrays = list(threads.map(load_npy, files))
+    assert together == [1] * len(files)
+    for number, array in enumerate(arrays):
+        assert np.array_equal(array, np.full((number, 2), number))
 
 
 def test_text_of_any_script_is_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,21 @@ from jaxtyping import Float32
 
 from awase.data.source import MediaError
 
+_HEAD = Lock()  # numpy reads the head of a file with `ast`, which fails in two threads at once (cpython issue 106905)
+
 
 def load_npy(path: Path) -> np.ndarray:
     """The numbers in an .npy file; raises `MediaError` for anything else, pickled objects included."""
     if not path.is_file():
         raise MediaError("no such file")
     try:
-        array = np.load(path, allow_pickle=False)
+        with _HEAD:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise MediaError("is not an .npy file of numbers") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+    if not isinstance(mapped, np.ndarray) or mapped.dtype.kind not in "biuf":
         raise MediaError("is not an .npy file of numbers")
-    return array
+    return np.array(mapped)
 
 
 def check_array(array: np.ndarray, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
