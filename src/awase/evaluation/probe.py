@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from awase.evaluation.classification import f1
 
@@ -159,7 +160,13 @@ def _fitted(
         return None
     model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS)
     # On several threads so small a problem took 50 times as long while another process used the cores.
-    with warnings.catch_warnings(), threadpool_limits(1):
+    with warnings.catch_warnings(), _pools().limit(limits=1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, targets)
     return model
+
+
+@lru_cache(maxsize=1)
+def _pools() -> ThreadpoolController:
+    """The thread pools of this process; looking for them takes as long as a small fit."""
+    return ThreadpoolController()
