@@ -1,7 +1,12 @@
 """The low-rank matrices of one key on one layer, and the container that keeps them by key."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from awase.adapters.mix import Mix
 
 EMBEDDING_STD = 1.0
 
@@ -37,21 +42,29 @@ class Adapter(nn.Module):
 class Adapters(nn.Module):
     """Adapters of one layer by key, and what the layer was before. A key may be a name that `nn.Module` uses (`type`).
 
-    `active` is the key whose product the layer adds; `merged` the key whose product its weight contains, and `original`
-    that weight without it.
+    `active` is the key whose product the layer adds, unless `mix` gives every row of a batch a key of its own; `merged`
+    the key whose product its weight contains, and `original` that weight without it.
     """
 
     def __init__(self, original_class: type[nn.Module]) -> None:
         super().__init__()
         self.original_class = original_class
         self.active: str | None = None
+        self.mix: Mix | None = None
         self.merged: str | None = None
         self.original: Tensor | None = None
 
     @property
     def acting(self) -> Adapter | None:
         """The adapter whose product the layer adds now; None while it is switched off, absent or merged."""
-        return None if self.active is None or self.merged is not None else self.get(self.active)
+        if self.active is None or self.mix is not None or self.merged is not None:
+            return None
+        return self.get(self.active)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether rows of a batch have different adapters now, and this layer has one of them."""
+        return self.mix is not None and any(key is not None and self.get(key) is not None for key in self.mix.keys)
 
     def names(self) -> tuple[str, ...]:
         """The keys in the order in which they were added."""
@@ -74,3 +87,8 @@ class Adapters(nn.Module):
 def adapter_dtype(weight: Tensor) -> torch.dtype:
     """float64 beside a float64 layer, otherwise float32: adapters stay exact beside a layer kept in bfloat16."""
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def like(tensor: Tensor, input: Tensor) -> Tensor:
+    """`tensor` in the type of `input`, unless autocast chooses the type."""
+    return tensor if torch.is_autocast_enabled(input.device.type) else tensor.to(input.dtype)

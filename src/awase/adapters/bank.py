@@ -1,13 +1,15 @@
 """The adapters of one encoder: a set of parameters per key, over layers that stay where they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
 from awase.adapters.adapter import Adapter, Adapters
 from awase.adapters.layers import adapters_of, convert, is_adapted, restore
+from awase.adapters.mix import Mix
 from awase.adapters.product import delta_weight, new_adapter
 from awase.adapters.targets import resolve_targets
 from awase.config import AdapterConfig
@@ -121,6 +123,33 @@ class Bank:
         finally:
             self.activate(key)
 
+    @contextmanager
+    def mixed(self, keys: Sequence[str | None], index: Int[Tensor, " rows"] | None = None) -> Iterator[None]:
+        """Within the block every row of a batch has the adapter of its own key; None is the base alone.
+
+        `index` gives each row's place in `keys`; without it a batch is as many equal blocks as there are keys. A layer
+        that sees several rows per sample (frames) takes them in the order of the samples. The cost of the base does not
+        depend on the number of keys, and entering the block changes no parameter. A layer that lacks a key's adapter
+        gives that key its base output. Raises `KeyError` for an unknown key, `ValueError` while an adapter is merged,
+        without a key, for keys with different dropout, and, on a CPU, for an index outside.
+        """
+        self._refuse_merged("mix several")
+        named = {key: self.adapters(key) for key in dict.fromkeys(keys) if key is not None}
+        if not keys or _is_outside(index, len(keys)):
+            raise ValueError(f"Every row needs one of the {len(keys)} keys given; index: {index}.")
+        dropouts = {adapter.dropout for adapters in named.values() for adapter in adapters.values()}
+        if len(dropouts) > 1:
+            raise ValueError(f"Adapters in one batch share their dropout; these have {sorted(dropouts)}.")
+        layers, mix = self._layers(), Mix(tuple(keys), index)
+        before = {name: held.mix for name, held in layers.items()}
+        try:
+            for held in layers.values():
+                held.mix = mix
+            yield
+        finally:
+            for name, held in layers.items():
+                held.mix = before[name]
+
     @torch.no_grad()
     def merge(self, key: str) -> None:
         """Adds the products of `key` to the weights, which then cost nothing extra; `unmerge` takes them back.
@@ -182,6 +211,11 @@ class Bank:
 
     def _list(self) -> str:
         return ", ".join(self.keys()) or "none"
+
+
+def _is_outside(index: Int[Tensor, " rows"] | None, count: int) -> bool:
+    """Whether a place is none of `count`; not looked at where looking would mean waiting for a GPU."""
+    return index is not None and index.device.type == "cpu" and bool(((index < 0) | (index >= count)).any())
 
 
 def adapter_parameter_names(module: nn.Module) -> set[str]:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from awase.adapters.adapter import Adapter, Adapters
+from awase.adapters.adapter import Adapter, Adapters, like
 from awase.adapters.frozen_linear import frozen_linear
+from awase.adapters.frozen_mixed import frozen_mixed
+from awase.adapters.mix import own_channels, side_by_side, stacked
 
 
 def adapters_of(layer: nn.Module) -> Adapters:
@@ -27,26 +29,57 @@ class LoraLinear(nn.Linear):
     lora: Adapters
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.lora.mixes:
+            return _mixed_linear(self, input)
         adapter = self.lora.acting
         if adapter is not None and not _learns(self) and not _drops(adapter):
             output: Tensor = frozen_linear(input, self.weight, self.bias, adapter.A, adapter.B, adapter.scale)
             return output
         output = F.linear(input, self.weight, self.bias)
         if adapter is not None:
-            hidden = F.linear(_dropped(adapter, input), _like(adapter.A, input))
-            output = output + F.linear(hidden, _like(adapter.B, input) * adapter.scale)
+            hidden = F.linear(_dropped(adapter, input), like(adapter.A, input))
+            output = output + F.linear(hidden, like(adapter.B, input) * adapter.scale)
         return output
+
+
+def _mixed_linear(layer: LoraLinear, input: Tensor) -> Tensor:
+    """Rows with several adapters: of one vector per row all keys' products and a mask, else a product per group."""
+    mix = layer.lora.mix
+    assert mix is not None, "the layer mixes"
+    adapters = mix.adapters(layer.lora)
+    if mix.index is not None and input.dim() == 2:
+        low, high, owners = side_by_side(adapters, 1, input)
+        hidden = own_channels(F.linear(_dropped_of(layer, input), low), owners, mix, channel_dim=1)
+        return F.linear(input, layer.weight, layer.bias) + F.linear(hidden, high)
+    low, high = stacked(adapters, layer.in_features, layer.out_features, input)
+    if mix.index is None:
+        mix.places(len(input), input.device)  # refuses rows that are no equal blocks
+    else:
+        places = mix.places(len(input), input.device)
+        low, high = low.index_select(0, places), high.index_select(0, places)
+    grouped = input.reshape(len(low), -1, layer.in_features)  # (groups, rows, inputs)
+    if _learns(layer) or any(adapter is not None and _drops(adapter) for adapter in adapters):
+        hidden = torch.bmm(_dropped_of(layer, grouped), low.transpose(1, 2))
+        output = F.linear(grouped, layer.weight, layer.bias) + torch.bmm(hidden, high.transpose(1, 2))
+    else:
+        output = frozen_mixed(grouped, layer.weight, layer.bias, low, high)
+    return output.view(*input.shape[:-1], layer.out_features)
 
 
 def _adapted_convolution(layer: "LoraConv1d | LoraConv2d | LoraConv3d", input: Tensor) -> Tensor:
     """The layer's output plus `scale` times a convolution to `rank` channels per group, then a 1 x 1 convolution."""
     output: Tensor = layer._conv_forward(input, layer.weight, layer.bias)
+    pointwise = (F.conv1d, F.conv2d, F.conv3d)[layer.weight.dim() - 3]
+    mix = layer.lora.mix
+    if layer.lora.mixes and mix is not None:
+        low, high, owners = side_by_side(mix.adapters(layer.lora), layer.groups, input)
+        hidden = layer._conv_forward(_dropped_of(layer, input), low, None)
+        return output.add_(pointwise(own_channels(hidden, owners, mix, channel_dim=1), high, groups=layer.groups))
     adapter = layer.lora.acting
     if adapter is None:
         return output
-    hidden = layer._conv_forward(_dropped(adapter, input), _like(adapter.A, input), None)
-    pointwise = (F.conv1d, F.conv2d, F.conv3d)[layer.weight.dim() - 3]
-    delta = pointwise(hidden, _like(adapter.B, input) * adapter.scale, groups=layer.groups)
+    hidden = layer._conv_forward(_dropped(adapter, input), like(adapter.A, input), None)
+    delta = pointwise(hidden, like(adapter.B, input) * adapter.scale, groups=layer.groups)
     return output.add_(delta)
 
 
@@ -84,6 +117,12 @@ class LoraEmbedding(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         output = super().forward(input)
+        mix = self.lora.mix
+        if self.lora.mixes and mix is not None:
+            low, high, owners = side_by_side(mix.adapters(self.lora), 1, output)
+            looked_up = F.embedding(input, low.t(), self.padding_idx)
+            hidden = own_channels(_dropped_of(self, looked_up), owners, mix, channel_dim=-1)
+            return output + F.linear(hidden, high).to(output.dtype)
         adapter = self.lora.acting
         if adapter is None:
             return output
@@ -146,6 +185,9 @@ def _dropped(adapter: Adapter, input: Tensor) -> Tensor:
     return F.dropout(input, adapter.dropout) if _drops(adapter) else input
 
 
-def _like(tensor: Tensor, input: Tensor) -> Tensor:
-    """`tensor` in the type of `input`, unless autocast chooses the type."""
-    return tensor if torch.is_autocast_enabled(input.device.type) else tensor.to(input.dtype)
+def _dropped_of(layer: nn.Module, input: Tensor) -> Tensor:
+    """Dropout of the keys that are mixed, which all have the same (`Bank.mixed`)."""
+    held = adapters_of(layer)
+    assert held.mix is not None, "the layer mixes"
+    adapter = next(one for one in held.mix.adapters(held) if one is not None)
+    return _dropped(adapter, input)
