@@ -4,11 +4,12 @@
 
 Built-in clips (`scenes`, video and audio, 120 for training) in fresh caches, one thread, about 3 minutes of a core. As
 in the tables that awase ships, stages that begin from earlier ones have half the epochs of the others: these 20 and 10
-(ViT-B and BERT) or 100 and 50 (ResNet-18). The first entry runs every method of the classification tables into one cache: the time of the whole command after the data
-is decoded (training, scoring, probes, files) over the training of its distinct stages; `without_probes` is the same
-ratio less the time that the linear probes took. The second runs a family of methods that share their stage 1 (each
-modality, frozen, fine-tuned, UME, UMT, MMLoRA over ranks and places) once into one cache and once each into a cache of
-its own. Everything is processor time of this process, so that other processes do not count.
+(ViT-B and BERT) or 100 and 50 (ResNet-18). The first entry runs every method of the classification tables into one
+cache: the time of the whole command after the data is decoded (training, scoring, probes, files) over the training of
+its distinct stages; `without_probes` is the same ratio less the time that the linear probes took. The second runs a
+family of methods that share their stage 1 (each modality, frozen, fine-tuned, UME, UMT, MMLoRA over ranks and places)
+once into one cache and once each into a cache of its own. Everything is processor time of this process, so that other
+processes do not count.
 """
 
 import argparse

@@ -1,5 +1,7 @@
 """Rows with different adapters in one batch, against every row by itself with its own adapter switched on."""
 
+import copy
+
 import pytest
 import torch
 from adapter_models import Everything, frozen, ids, randomise
@@ -9,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from awase.adapters import Bank
 from awase.adapters.frozen_mixed import frozen_mixed
 from awase.config import AdapterConfig
+from awase.encoders.gated import GatedUnit
 
 KEYS = ("audio+text", "text", None, "late")
 CONFIGS = {
@@ -179,6 +182,21 @@ def test_the_mode_before_comes_back_also_after_an_error() -> None:
     assert bank.active_key == "text"
 
 
+def test_a_bank_made_before_the_adapters_knows_them_and_copies_switch_by_themselves() -> None:
+    model = frozen(Vectors)
+    early = Bank(model)
+    bank_of(model, VECTORS)
+    assert early.keys() == tuple(VECTORS)
+    early.activate("text")
+    twin = copy.deepcopy(model)
+    Bank(twin).activate(None)
+    assert (Bank(model).active_key, Bank(twin).active_key) == ("text", None)
+    early.remove("late")
+    assert (Bank(model).keys(), Bank(twin).keys()) == (("audio+text", "text"), tuple(VECTORS))
+    early.fold("text")
+    assert (early.keys(), early.active_key) == ((), None)
+
+
 def test_dropout_acts_on_the_adapters_alone() -> None:
     model = frozen(Vectors)
     inputs = torch.ones(6, 7)
@@ -205,8 +223,9 @@ def test_what_cannot_be_mixed_is_refused() -> None:
     with pytest.raises(ValueError, match="7 rows cannot be shared out to 3 samples"), uneven:
         model(inputs)
     Bank.inject(model, AdapterConfig(targets="*", dropout=0.1), key="dropped", seed=0)
+    model.train()
     with pytest.raises(ValueError, match="share their dropout"), bank.mixed(("text", "dropped")):
-        pass
+        model(inputs[:6])
     bank.merge("text")
     with (
         pytest.raises(ValueError, match="Cannot mix several while the adapter 'text' is merged"),
@@ -241,3 +260,23 @@ def test_under_autocast_the_product_is_bfloat16_and_the_gradients_are_not() -> N
     torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.15)  # 8 bits of mantissa, two layers
     found.float().sum().backward()
     assert all(value.grad.dtype == torch.float32 for key in ("a", "b") for value in bank.parameters(key).values())
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+def test_a_gated_unit_of_large_products_takes_adapters_and_keeps_its_bits(rows: int) -> None:
+    model = frozen(lambda: GatedUnit(640, 700))
+    x = torch.randn(rows, 640, generator=torch.Generator().manual_seed(0))
+    expected = model(x)
+    bank = Bank.inject(model, AdapterConfig(targets="*", rank=3), key="k", seed=0)
+    assert torch.equal(model(x), expected)
+    with bank.mixed(("k", None), torch.arange(rows) % 2):
+        assert torch.equal(model(x), expected)
+    randomise(bank.parameters("k"))
+    hidden = x @ (model.fc.weight + bank.adapters("k")["fc"].B @ bank.adapters("k")["fc"].A).T + model.fc.bias
+    gate = hidden @ (model.gate.weight + bank.adapters("k")["gate"].B @ bank.adapters("k")["gate"].A).T
+    found = model(x)
+    torch.testing.assert_close(found, hidden * torch.sigmoid(gate + model.gate.bias), rtol=1e-3, atol=1e-3)
+    with bank.mixed(("k", None), torch.arange(rows) % 2):
+        mixed = model(x)
+    torch.testing.assert_close(mixed[::2], found[::2], rtol=1e-3, atol=1e-3)  # gates of large numbers, float32
+    torch.testing.assert_close(mixed[1::2], expected[1::2])
