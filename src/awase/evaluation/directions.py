@@ -46,6 +46,12 @@ def directions(modalities: tuple[str, ...]) -> tuple[Direction, ...]:
     return (*pairs, *(Direction(one, tuple(sorted(set(modalities) - {one}))) for one in modalities))
 
 
+def parsed(text: str) -> Direction:
+    """The direction that `str` made the text of."""
+    query, _, gallery = text.partition("->")
+    return Direction(query, tuple(gallery.split("+")))
+
+
 def side(
     embedded: Embedded, modalities: tuple[str, ...], *, cosine: bool
 ) -> tuple[Float[Tensor, "samples dim"], Bool[Tensor, " samples"]]:

@@ -67,7 +67,8 @@ def _of_split(found: SpaceLines, split: str) -> Html:
     heading = tag("h4", f"Test set {split}") if len(found.splits) > 1 else Html("")
     sentences = [found.sentences[split, name] for name in found.main if (split, name) in found.sentences]
     every = fold_out(f"All directions on {split}", _every_direction(found, split))
-    shown = [_results(found, split), bullets(sentences, css="quiet"), _differences(found, split), every]
+    shown = [_results(found, split), bullets(sentences, css="quiet"), _banked(found, split)]
+    shown += [_differences(found, split), every]
     return join([heading, *shown])
 
 
@@ -82,6 +83,23 @@ def _results(found: SpaceLines, split: str) -> Html:
     legend = "In brackets: 95 % intervals." + (" Published: as in the source." if shows else "")
     shown = grouped_table("method", groups, rows, caption=caption, marked=_marked(found))
     return join([shown, tag("p", legend, css="quiet legend")])
+
+
+def _banked(found: SpaceLines, split: str) -> Html:
+    """The columns with a query bank, which no raw number shares."""
+    if split not in found.banks:
+        return Html("")
+    groups = [(f"{name}, inductive", [f"{m}, %" if m.startswith("R@") else m for m in METRICS]) for name in found.main]
+    rows = [
+        [
+            line.group.method,
+            *(numbers.stat(line.cells[split, name].banked.get(m), m) for name in found.main for m in METRICS),
+        ]
+        for line in found.lines
+    ]
+    caption = f"{found.table.experiment}, {found.table.dataset}: {split}, with a query bank (inductive)"
+    shown = grouped_table("method", groups, rows, caption=caption, marked=_marked(found))
+    return join([shown, tag("p", found.banks[split], css="quiet legend")])
 
 
 def _number(cell: Cell, metric: str) -> Html:

@@ -6,12 +6,14 @@ from typing import Any
 
 from awase.report.groups import Group, Table, tabulate
 from awase.report.load import Run
+from awase.report.retrieval_bank import bank_stat
 from awase.report.retrieval_numbers import (
     by_protocol,
     is_trained,
     last_stage,
     numbers_of,
     published_number,
+    retrieval_of,
     space_stat,
 )
 from awase.statistics import SAME_CAPTION
@@ -76,9 +78,48 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
     return found
 
 
+def inductive_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Returns a row per split, direction and metric of retrieval runs with a query bank, with bank and protocol.
+
+    Fields as in `retrieval_rows`; `bank_queries` and `protocol` are of the first run.
+    """
+    tables = [part for table in tabulate(runs).tables if table.is_retrieval for part in by_protocol(table)]
+    return [row for part in tables for group in part.groups for row in _bank_rows(part, group)]
+
+
+def _bank_rows(table: Table, group: Group) -> list[dict[str, Any]]:
+    found = []
+    for number in retrieval_of(group.runs[0].record).query_bank:
+        for metric in number.metrics:
+            stat = bank_stat(group, number.split, number.direction, metric)
+            if stat is None:
+                continue
+            found.append(
+                {
+                    "experiment": table.experiment,
+                    "method": group.method,
+                    "dataset": table.dataset,
+                    "split": number.split,
+                    "stage": number.stage,
+                    "direction": number.direction,
+                    "metric": metric,
+                    "mean": stat.mean,
+                    "std": stat.std,
+                    "seeds": len(stat.per_seed),
+                    "folds": len(group.folds),
+                    "bank": number.bank,
+                    "bank_queries": number.bank_queries,
+                    "protocol": number.protocol,
+                }
+            )
+    return found
+
+
 def render_json(runs: Iterable[Run]) -> str:
-    """Returns `{"rows": [...]}` with the rows of `rows`."""
-    return json.dumps({"rows": rows(runs)}, indent=1) + "\n"
+    """Returns `{"rows": [...]}` with `rows`; of retrieval runs with a query bank also `"inductive": [...]`."""
+    runs = list(runs)
+    inductive = inductive_rows(runs)
+    return json.dumps({"rows": rows(runs), **({"inductive": inductive} if inductive else {})}, indent=1) + "\n"
 
 
 def _group_rows(table: Table, group: Group) -> list[dict[str, Any]]:

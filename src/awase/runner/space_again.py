@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
 from awase.evaluation import Direction, Embedded, directions
+from awase.evaluation.directions import parsed
 from awase.records import Record, read_record
 from awase.runner.again import note_look
+from awase.runner.space_bank import BANK
 from awase.runner.space_files import numbered, read_embeddings, read_samples
-from awase.runner.space_final import formula, parsed
-from awase.runner.space_post import BANKS, POST, Sides, choose_beta, post_ranks, sides_of
+from awase.runner.space_final import formula
+from awase.runner.space_post import BANKS, POST, Sides, choose_beta, inductive_ranks, of_all, post_ranks, sides_of
 from awase.runner.space_scores import numbers_of
 from awase.statistics import LEFT_OUT, OWN_ITEM, SAME_CAPTION, RetrievalProtocol
 
@@ -145,20 +146,22 @@ def _scored(
     sides = sides_of(embedded, direction, cosine=cosine, same=same, device=device)
     known = None if val is None else sides_of(val, direction, cosine=cosine, device=device)
     beta = request.beta
-    if beta is None and request.post != "none":
+    if request.post in BANKS:
         assert known is not None, "validation was read"
-        beta = choose_beta(known, request.post)
-    bank = known.queries if known is not None and request.post in BANKS else None
-    ranks = post_ranks(sides, request.post, beta, bank).cpu().numpy()
+        found, beta = inductive_ranks(sides, known, request.post, beta)
+    else:
+        if beta is None and request.post != "none":
+            assert known is not None, "validation was read"
+            beta = choose_beta(known, request.post)
+        found = of_all(post_ranks(sides, request.post, beta), len(sides.gallery))
+    ranks = found.cpu().numpy()
     if request.gallery_without_missing:
         ranks = ranks[ranks >= 0]
-    else:  # a sample that cannot ask fails like one that cannot be found
-        ranks = np.concatenate([ranks, np.full(len(sides.gallery) - len(ranks), -1, dtype=ranks.dtype)])
     protocol = _protocol(sides, direction, request, len(ranks), cosine)
     metrics = numbers_of(ranks, protocol.gallery_size)
     if not metrics:
         raise ValueError(f"No query of {direction} is left on {request.split}: no sample has what it needs.")
-    return Rescored(str(direction), metrics, protocol, beta, None if bank is None else "val")
+    return Rescored(str(direction), metrics, protocol, beta, BANK if request.post in BANKS else None)
 
 
 def _protocol(

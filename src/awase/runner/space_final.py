@@ -8,11 +8,12 @@ import numpy as np
 
 from awase.config import RetrievalConfig
 from awase.evaluation import Direction, Embedded, directions, ranks_of
-from awase.evaluation.directions import side
+from awase.evaluation.directions import parsed, side
 from awase.evaluation.shape import shape_of
 from awase.records import Metric, RetrievalRecord, SpaceNumber
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
+from awase.runner.space_bank import bank_numbers
 from awase.runner.space_files import write_embeddings, write_samples
 from awase.runner.space_scores import embed_split, mean_over_pairs, numbers_of, same_content, uses_cosine
 from awase.runner.space_worst import worst_queries
@@ -38,7 +39,7 @@ class Place:
 
 
 def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[tuple[Metric, ...], RetrievalRecord]:
-    """The numbers of every stage on validation and every test set.
+    """The numbers of every stage on validation and every test set; of the last one also those with a query bank.
 
     Embeddings, ranks and the worst queries of the last stage are written into `folder`.
     """
@@ -73,6 +74,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         score="cosine" if uses_cosine(config) else "dot",
         pairs={name: own_pairs(result) for name, result in runner.stages.items()},
         numbers=tuple(numbers),
+        query_bank=tuple(bank_numbers(folder, last.stage.name, numbers, device=setting.device)),
         geometry=shapes,
     )
     return tuple(metrics_of(numbers, last.stage.name)), record
@@ -185,9 +187,3 @@ def metrics_of(numbers: Iterable[SpaceNumber], stage: str) -> Iterator[Metric]:
                 yield Metric(
                     split=split, name=name, value=value, condition=str(one), count=number.protocol["num_queries"]
                 )
-
-
-def parsed(text: str) -> Direction:
-    """The direction that `str` made the text of."""
-    query, _, gallery = text.partition("->")
-    return Direction(query, tuple(gallery.split("+")))

@@ -32,6 +32,8 @@ BANKS: dict[str, Kind] = {"query_bank": "static", "dynamic_query_bank": "dynamic
 SHARPNESS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 """What beta is tried as on validation, in units of one over the standard deviation of the scores."""
 
+LEAST_QUERIES = 4
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -92,13 +94,29 @@ def post_ranks(
     return exact_ranks(queries, gallery, sides.rows, gallery_present=there, also_correct=sides.same)
 
 
+def inductive_ranks(
+    sides: Sides, val: Sides, post: str, beta: float | None = None
+) -> tuple[Int[Tensor, " samples"], float]:
+    """Returns the ranks of every sample of `sides` with the queries of validation as the bank, and beta.
+
+    Where beta is None it is chosen on validation. Samples that cannot ask have rank -1.
+    """
+    beta = choose_beta(val, post) if beta is None else beta
+    return of_all(post_ranks(sides, post, beta, val.queries), len(sides.gallery)), beta
+
+
+def of_all(ranks: Int[Tensor, " queries"], samples: int) -> Int[Tensor, " samples"]:
+    """The ranks with a failure for each sample that cannot ask, behind the others."""
+    return torch.cat([ranks, ranks.new_full((samples - len(ranks),), -1)])
+
+
 def choose_beta(val: Sides, post: str) -> float:
     """The beta with the lowest mean log rank on validation, the smaller one of equals.
 
     Of query banks every second validation query is the bank and the others ask, so that none normalises itself.
-    Raises `ValueError` where validation has too few queries.
+    Raises `ValueError` where validation has too few queries (`has_bank`).
     """
-    if len(val.rows) < 4 or not bool(val.there.any()):
+    if not has_bank(val):
         raise ValueError(f"Beta is chosen on validation, which has {len(val.rows)} queries here; give it with --beta.")
     asking, bank = val, None
     if post in BANKS:
@@ -111,6 +129,11 @@ def choose_beta(val: Sides, post: str) -> float:
         ranks = post_ranks(asking, post, beta, bank).cpu().numpy()
         tried.append((retrieval_metrics(ranks, len(val.gallery), ()).mean_log_rank, beta))
     return min(tried)[1]
+
+
+def has_bank(val: Sides) -> bool:
+    """Whether validation has enough queries, and an item, to choose beta on: 4 queries."""
+    return len(val.rows) >= LEAST_QUERIES and bool(val.there.any())
 
 
 def score_deviation(sides: Sides) -> Float[Tensor, ""]:
