@@ -6,11 +6,11 @@ from itertools import groupby
 from pathlib import Path
 
 from awase.evaluation import Embedded
-from awase.evaluation.directions import parsed
+from awase.evaluation.directions import parsed, sides_of
 from awase.evaluation.postprocess import QUERY_BANK
 from awase.records import BankNumber, SpaceNumber
 from awase.runner.space_files import read_embeddings
-from awase.runner.space_post import has_bank, inductive_ranks, sides_of
+from awase.runner.space_post import has_bank, inductive_ranks
 from awase.runner.space_scores import numbers_of
 from awase.statistics import RetrievalProtocol
 
@@ -49,7 +49,7 @@ def _number(embedded: Embedded, val: Embedded, raw: SpaceNumber, beta: float | N
         direction=raw.direction,
         metrics=numbers_of(ranks.cpu().numpy(), protocol.gallery_size),
         bank=BANK,
-        bank_queries=len(known.rows),
+        bank_queries=int(known.asked.sum()),
         beta=beta,
         protocol=replace(protocol, post_processing=QUERY_BANK["static"]).to_dict(),
     )

@@ -1,6 +1,7 @@
 """A joint space on a split: its embeddings, the ranks in every direction, and the numbers that choose epochs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from awase.config import RetrievalConfig, StageConfig
 from awase.data import Dataset
 from awase.data.features import ClipDataset
-from awase.evaluation import Direction, Embedded, directions, embed, ranks_of
+from awase.evaluation import Direction, Embedded, directions, embed
+from awase.evaluation.directions import ranks_between, sides_of
 from awase.models import Retrieval
 from awase.objectives import pair_losses
 from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
@@ -39,12 +41,14 @@ def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeat
         workers=setting.runtime.workers,
     )
     with autocast(setting):
-        return embed(
+        found = embed(
             model,
             loader.epoch(0),
             setting.device,
             known=None if known is None else lambda batch: known.of(batch, split),
         )
+    several = setting.dataset.several(split, found.index.numpy())
+    return replace(found, several={name: torch.from_numpy(clips) for name, clips in several.items()})
 
 
 def space_metrics(
@@ -77,8 +81,8 @@ def direction_metrics(
     embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting
 ) -> dict[str, float]:
     """The numbers of one direction; none where there is no query."""
-    ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
-    return numbers_of(ranks.numpy(), len(embedded))
+    sides = sides_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
+    return numbers_of(ranks_between(sides).cpu().numpy(), len(sides.items))
 
 
 def numbers_of(ranks: Int[np.ndarray, " queries"], gallery: int) -> dict[str, float]:
