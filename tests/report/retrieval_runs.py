@@ -69,7 +69,8 @@ def make_ranks(
 def numbers(ranks: np.ndarray, size: int) -> dict[str, float]:
     found = retrieval_metrics(ranks, size)
     recall = {f"R@{k}": value for k, value in found.recall.items()}
-    return {**recall, "MedR": found.median_rank, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
+    more = {"MedR_all": found.median_rank_all}
+    return {**recall, "MedR": found.median_rank, **more, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
 
 
 def make_space(

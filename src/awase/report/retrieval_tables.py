@@ -15,7 +15,8 @@ def protocol(found: SpaceLines) -> Html:
         "p",
         f"Every number is the mean over {spread_over(found.table.groups)}; ± is the standard deviation over seeds. "
         "R@k: share of the queries whose own item is among the k that score highest; a tie counts against the query, "
-        "and a query whose item is missing is a failure. MedR: median rank of those found, the best is 1. Epochs were "
+        "and a query whose item is missing is a failure. MedR: median rank of those found, the best is 1; MedR_all, in "
+        "the tables of all directions: of all queries, the failures at infinity. Epochs were "
         f"chosen on validation by {found.table.metric}, never on test; every stage's model was scored on test in one "
         "pass after the last stage. Intervals (95 %) come from a bootstrap over seeds and queries together, queries "
         "of one group drawn as one; differences are paired by seed and query. They are not corrected for the number "
@@ -140,7 +141,7 @@ def _gap(found: Difference | None) -> Html:
 
 
 def _every_direction(found: SpaceLines, split: str) -> Html:
-    names = [*METRICS, "MeanR"]
+    names = [*METRICS, "MedR_all", "MeanR"]
     titles = ["direction", "method", "trained", *(f"{m}, %" if m.startswith("R@") else m for m in names)]
     titles.append("R@1, same text right, %")
     rows = [

@@ -1,6 +1,7 @@
 """The numbers of a report as plain rows, and as a JSON document."""
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,8 +24,9 @@ def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Returns one row per experiment, method, data set, split (`val`, `test`) and metric, of whole samples.
 
     `mean` and `std` are over seeds, folds averaged within a seed first; `std` is None with one seed. Fractions are in
-    [0, 1]. `folds` is 1 where the data has one split. `published` stands beside the test value of its metric. Where
-    data or protocols differ, `dataset` says which. Failed runs have no row. Retrieval runs have `retrieval_rows`.
+    [0, 1]; what is infinite or NaN is None. `folds` is 1 where the data has one split. `published` stands beside the
+    test value of its metric. Where data or protocols differ, `dataset` says which. Failed runs have no row. Retrieval
+    runs have `retrieval_rows`.
     """
     found: list[dict[str, Any]] = []
     for table in tabulate(runs).tables:
@@ -65,8 +67,8 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
                         "trained": is_trained(group, number.stage, number.direction),
                         "metric": metric,
                         "same_text_right": same,
-                        "mean": stat.mean,
-                        "std": stat.std,
+                        "mean": _finite(stat.mean),
+                        "std": _finite(stat.std),
                         "seeds": len(stat.per_seed),
                         "folds": len(group.folds),
                         "published": published_number(group, number.split, number.direction, metric)
@@ -76,6 +78,11 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
                     }
                 )
     return found
+
+
+def _finite(value: float | None) -> float | None:
+    """The value; None for infinity and NaN, which JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def inductive_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
@@ -103,8 +110,8 @@ def _bank_rows(table: Table, group: Group) -> list[dict[str, Any]]:
                     "stage": number.stage,
                     "direction": number.direction,
                     "metric": metric,
-                    "mean": stat.mean,
-                    "std": stat.std,
+                    "mean": _finite(stat.mean),
+                    "std": _finite(stat.std),
                     "seeds": len(stat.per_seed),
                     "folds": len(group.folds),
                     "bank": number.bank,
@@ -135,8 +142,8 @@ def _group_rows(table: Table, group: Group) -> list[dict[str, Any]]:
             "dataset": table.dataset,
             "split": split,
             "metric": metric,
-            "mean": stat.mean,
-            "std": stat.std,
+            "mean": _finite(stat.mean),
+            "std": _finite(stat.std),
             "seeds": len(stat.per_seed),
             "folds": len(group.folds),
             "published": group.published_of(metric) if split == "test" else None,
