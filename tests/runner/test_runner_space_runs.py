@@ -20,7 +20,7 @@ from watched_runs import stopped_and_repeated
 from awase import Model, Space
 from awase.config import EncoderConfig, MethodConfig, SelectionConfig
 from awase.data import Dataset
-from awase.records import Record
+from awase.records import Record, read_record
 from awase.runner.nodes import NodeRunner
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.runner.space_state import SpaceState
@@ -146,6 +146,9 @@ def test_every_number_is_that_of_the_saved_embeddings(records, place):
                 assert number.metrics[f"R@{k}"] == pytest.approx(((found >= 0) & (found < k)).mean())
             assert number.metrics["MedR"] == pytest.approx(np.median(hit) + 1)
             assert number.metrics["MeanR"] == pytest.approx(np.mean(hit) + 1)
+            everyone = np.where(found < 0, np.inf, found + 1)
+            assert number.metrics["MedR_all"] == np.median(everyone)
+            assert number.metrics["MedR_all"] >= number.metrics["MedR"]
         assert {number.direction for number in record.retrieval.numbers if not number.trained} == (
             {"a->text", "text->a", "b->text", "text->b", "a->b", "b->a"} & set()
         )
@@ -183,6 +186,24 @@ def test_rows_that_a_first_stage_does_not_know_are_failures_after_it(tmp_path):
     found = [n for n in record.retrieval.numbers if (n.split, n.direction) == ("test", "a->b")]
     assert [n.protocol["gallery_size"] for n in found] == [23, 23]
     assert all(n.protocol["missing_queries"] == n.protocol["missing_items"] >= 3 for n in found)
+
+
+def test_a_median_over_all_at_infinity_is_recorded_and_the_model_can_be_saved(tmp_path):
+    """Two of three rows have no text, so that half of what is asked for is missing."""
+    rows = reading_rows()
+    for number, row in enumerate(rows):
+        row["text"] = row["text"] if number % 3 == 0 else None
+    made = space_experiment(
+        readings_data(write_rows(tmp_path / "table.jsonl", rows)), mcn_of(), encoders=small_encoders()
+    )
+    (record,) = train(made, tmp_path / "out", tmp_path / "cache")
+    run = tmp_path / "out" / "mcn" / "seed-0"
+    (number,) = [n for n in read_record(run).retrieval.numbers if (n.split, n.direction) == ("test", "a->text")]
+    assert number.metrics["MedR_all"] == np.inf
+    assert np.isfinite(number.metrics["MedR"])
+    assert not any("MedR_all" in epoch.metrics for stage in record.stages for epoch in stage.curve)
+    Space.from_pretrained(run, device="cpu", cache=tmp_path / "cache").save_pretrained(tmp_path / "saved")
+    assert "MedR_all" not in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_loaded_space_gives_the_embeddings_that_the_run_saved(records, place, table):

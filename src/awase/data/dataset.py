@@ -66,6 +66,10 @@ class Dataset:
             for name, column in columns.items()
         }
 
+    def several(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The modalities of which a clip has several items, each in a row of its own: none."""
+        return {}
+
     def loader(
         self,
         split: str,

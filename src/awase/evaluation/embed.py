@@ -1,7 +1,7 @@
 """The embeddings of a split: one pass in evaluation mode."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,9 +20,37 @@ class Embedded:
     index: Int[Tensor, " samples"]
     embeddings: dict[str, Float[Tensor, "samples dim"]]
     present: dict[str, Bool[Tensor, " samples"]]
+    several: dict[str, Int[Tensor, " samples"]] = field(default_factory=dict)
+    """Of a modality of which a clip has several items (captions), each of them a sample: the clip of every sample. In
+    the other modalities the samples of a clip are the same. Empty where a sample is a clip."""
+
+    @property
+    def clips(self) -> Int[Tensor, " samples"]:
+        """A number per sample, the same for samples of one clip."""
+        return next(iter(self.several.values()), torch.arange(len(self)))
+
+    def one_per_clip(self) -> "Embedded":
+        """The first sample of every clip."""
+        if not self.several:
+            return self
+        rows = first_rows(self.clips)
+        return Embedded(
+            tuple(self.ids[row] for row in rows.tolist()),
+            self.index[rows],
+            {name: values[rows] for name, values in self.embeddings.items()},
+            {name: there[rows] for name, there in self.present.items()},
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def first_rows(numbers: Int[Tensor, " rows"]) -> Int[Tensor, " numbers"]:
+    """The first row of every number, ascending. Example: of `[7, 7, 2, 7, 2]` the rows `[0, 2]`."""
+    inverse = numbers.unique(return_inverse=True)[1]
+    rows = torch.arange(len(numbers), device=numbers.device)
+    count = int(inverse.max()) + 1 if len(numbers) else 0
+    return rows.new_full((count,), len(numbers)).scatter_reduce(0, inverse, rows, "amin").sort().values
 
 
 def embed(

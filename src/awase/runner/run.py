@@ -1,6 +1,7 @@
 """Runs an experiment: every method, seed and fold, each with a folder and a record of its own."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,11 @@ def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Re
         "weights": record.weights,
         "version": record.versions.get("awase"),
         "fingerprint": record.data["fingerprint"],
-        "test": {m.name: m.value for m in record.metrics if m.split == "test" and m.condition == "full"},
+        "test": {
+            m.name: m.value
+            for m in record.metrics
+            if m.split == "test" and m.condition == "full" and math.isfinite(m.value)
+        },
         "count": next((m.count for m in record.metrics if m.split == "test"), 0),
     }
     saved = SavedModel(

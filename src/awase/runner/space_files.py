@@ -26,6 +26,7 @@ def write_embeddings(folder: Path, stage: str, split: str, embedded: Embedded) -
     tensors: dict[str, Tensor] = {"index": embedded.index}
     tensors |= {f"embedding|{name}": value.contiguous() for name, value in embedded.embeddings.items()}
     tensors |= {f"present|{name}": value for name, value in embedded.present.items()}
+    tensors |= {f"several|{name}": value for name, value in embedded.several.items()}
     path = embeddings_file(folder, stage, split)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors, {"format_version": FORMAT_VERSION})
@@ -48,12 +49,11 @@ def read_embeddings(folder: Path, stage: str, split: str) -> Embedded:
     tensors = load_file(path)
     ids = read_samples(folder)
     index = tensors["index"]
-    return Embedded(
-        tuple(str(ids["id"][row]) for row in index.tolist()),
-        index,
-        {name.removeprefix("embedding|"): value for name, value in tensors.items() if name.startswith("embedding|")},
-        {name.removeprefix("present|"): value for name, value in tensors.items() if name.startswith("present|")},
+    parts = (
+        {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        for start in ("embedding|", "present|", "several|")
     )
+    return Embedded(tuple(str(ids["id"][row]) for row in index.tolist()), index, *parts)
 
 
 def write_samples(folder: Path, dataset: Dataset | ClipDataset, splits: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """A joint space on a split: its embeddings, the ranks in every direction, and the numbers that choose epochs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from awase.config import RetrievalConfig, StageConfig
 from awase.data import Dataset
 from awase.data.features import ClipDataset
-from awase.evaluation import Direction, Embedded, directions, embed, ranks_of
+from awase.evaluation import Direction, Embedded, directions, embed
+from awase.evaluation.directions import ranks_between, sides_of
 from awase.models import Retrieval
 from awase.objectives import pair_losses
 from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
@@ -20,6 +22,7 @@ from awase.runner.space_state import SpaceState
 from awase.statistics import retrieval_metrics
 
 KS = (1, 5, 10)
+OVER_ALL = "MedR_all"
 RAW = ("mms", "mil_nce")
 """Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
 
@@ -39,12 +42,14 @@ def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeat
         workers=setting.runtime.workers,
     )
     with autocast(setting):
-        return embed(
+        found = embed(
             model,
             loader.epoch(0),
             setting.device,
             known=None if known is None else lambda batch: known.of(batch, split),
         )
+    several = setting.dataset.several(split, found.index.numpy())
+    return replace(found, several={name: torch.from_numpy(clips) for name, clips in several.items()})
 
 
 def space_metrics(
@@ -76,21 +81,24 @@ def space_metrics(
 def direction_metrics(
     embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting
 ) -> dict[str, float]:
-    """The numbers of one direction; none where there is no query."""
-    ranks = ranks_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
-    return numbers_of(ranks.numpy(), len(embedded))
+    """The numbers of one direction; none where there is no query. Without `MedR_all`, which may be infinite."""
+    sides = sides_of(embedded, direction, cosine=uses_cosine(config), device=setting.device)
+    found = numbers_of(ranks_between(sides).cpu().numpy(), len(sides.items))
+    return {name: value for name, value in found.items() if name != OVER_ALL}
 
 
 def numbers_of(ranks: Int[np.ndarray, " queries"], gallery: int) -> dict[str, float]:
-    """R@k (a share) for the k below the size of the gallery, MedR and MeanR over those found, the mean log rank.
+    """R@k (a share) for the k below the size of the gallery, MedR, MeanR and the mean log rank over those found.
 
-    None at all without a query.
+    `MedR_all` is over all queries, the missing ones at infinity, where it is itself if half of them are missing. None
+    at all without a query.
     """
     if len(ranks) == 0:
         return {}
     found = retrieval_metrics(ranks, gallery, tuple(k for k in KS if k < gallery))
     recall = {f"R@{k}": value for k, value in found.recall.items()}
-    return {**recall, "MedR": found.median_rank, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
+    medians = {"MedR": found.median_rank, OVER_ALL: found.median_rank_all}
+    return {**recall, **medians, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
 
 
 def mean_over_pairs(by_direction: Mapping[Direction, Mapping[str, float]]) -> dict[str, float]:

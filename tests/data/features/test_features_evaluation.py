@@ -267,6 +267,13 @@ def test_ceilings_of_shared_captions():
     assert (found["ceiling_text_to_clip"], found["ceiling_clip_to_text"]) == (60.0, 40.0)
 
 
+def test_ceilings_with_several_captions_per_clip():
+    """ "a" finds clip 0, for two of its three rows; clip 2 has nothing that is its own alone."""
+    found = caption_ceilings(["a", "b", "a", "c", "a", "c"], [0, 0, 0, 1, 1, 2])
+    assert found["ceiling_text_to_clip"] == pytest.approx(100 * (2 + 1 + 1) / 6)
+    assert found["ceiling_clip_to_text"] == pytest.approx(100 * 1 / 3)
+
+
 def test_a_set_is_written_whole_or_not_at_all(tmp_path: Path):
     write_evaluation_store(tmp_path / "out", "x", ready_clips(3), audio_frames=11)
     with pytest.raises(FileExistsError, match="already"):

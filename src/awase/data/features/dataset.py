@@ -90,6 +90,13 @@ class ClipDataset:
             known |= dict(zip(self.splits[name].tolist(), held.captions, strict=True))
         return {"text": [known.get(row) for row in rows.tolist()]}
 
+    def several(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Where clips of an evaluation set have several captions, a row each: `text` -> the clip of every row."""
+        held = self.evaluation.get(split)
+        if held is None or len(held.clip) == len(held.store.ids):
+            return {}
+        return {"text": held.clip[rows - self.splits[split][0]]}
+
     def loader(
         self,
         split: str,
@@ -271,7 +278,8 @@ def _evaluation(
                 f"{name} of the evaluation set {held.description['name']!r} is {held.streams[name][0].shape[1]} wide "
                 f"where the store has {dims[name]}; both must come from the same extractor."
             )
-    used = [captions if config.evaluation_captions == "all" else captions[:1] for captions in held.captions]
+    every = config.evaluation_captions == "all" and "text" in config.modalities
+    used = [captions if every else captions[:1] for captions in held.captions]
     clip = np.repeat(np.arange(len(used)), [len(captions) for captions in used])
     return EvaluationClips(held, config, text, dims, clip, tuple(caption for found in used for caption in found))
 
@@ -323,6 +331,7 @@ def _summary(
             for name in (*store.dims, "audio")
         },
         "evaluation": {
-            name: held.store.description | caption_ceilings(list(held.captions)) for name, held in evaluation.items()
+            name: held.store.description | caption_ceilings(list(held.captions), held.clip.tolist())
+            for name, held in evaluation.items()
         },
     }
