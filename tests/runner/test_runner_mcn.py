@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from howto_layout import SMALL, WORDS, ready_clips, write_howto_layout, write_howto_store
+from howto_layout import SMALL, write_howto_layout
+from small_mcn import command, named, write_root
 
 from awase.cli.main import execute
-from awase.data.features import write_evaluation_store
-from awase.encoders.word2vec import build_vocabulary
 from awase.records import read_record
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.statistics import read_ranks
@@ -22,42 +21,7 @@ DIRECTIONS = 9
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A folder with a store, two evaluation sets and word vectors; the fourth clip of each set has no audio."""
-    folder = tmp_path_factory.mktemp("mcn")
-    store, _ = write_howto_store(folder)
-    store.rename(folder / "howto100m")
-    write_evaluation_store(folder / "msrvtt", "msrvtt", ready_clips(13, seed=3), audio_frames=512)
-    generator = np.random.default_rng(0)
-    lines = [f"{word} " + " ".join(f"{x:.3f}" for x in generator.normal(size=23)) for word in sorted(set(WORDS))]
-    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    build_vocabulary(folder / "vectors.txt", folder / "words")
-    return folder
-
-
-def command(root: Path, out: Path, methods: int, *more: str) -> list[str]:
-    """`awase run` of the experiment with everything small."""
-    settings = [
-        "data.howto100m.clips_per_video=4",
-        "data.howto100m.validation_videos=2",
-        "data.howto100m.audio_frames=128",
-        'data.howto100m.streams=["video_2d","video_3d"]',
-        "joint.batch_size=8",
-        "joint.epochs=2",
-        "encoders.text.options.dim=32",
-        "encoders.audio.options.widths=[8,8,8,8]",
-        "encoders.audio.options.statistics_rows=4",
-    ]
-    for number in range(methods):
-        place = f"methods.{number}.settings.retrieval"
-        settings += [f"{place}.space.dim=32", f"{place}.clustering.num_clusters=3", f"{place}.clustering.queue_rows=16"]
-        settings += [f"{place}.clustering.push_rows=2", f"{place}.clustering.push_every=4"]
-    changes = [word for one in (*settings, *more) for word in ("--set", one)]
-    folders = ["--root", str(root), "--out", str(out), "--cache", str(out.with_name("cache"))]
-    return ["run", *folders, "--threads", "1", "--device", "cpu", "--quiet", *changes]
-
-
-def named(arguments: list[str], name: str) -> list[str]:
-    return [arguments[0], name, *arguments[1:]]
+    return write_root(tmp_path_factory.mktemp("mcn"))
 
 
 def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
@@ -118,9 +82,14 @@ def test_a_video_without_captions_is_left_out_and_counted(root: Path, tmp_path: 
     assert any("no captions" in reason for reason in summary["excluded"]["by_reason"])
 
 
-def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch):
-    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again."""
-    whole, cut = (named(command(root, tmp_path / name / "runs", 1), "mcn.av_t") for name in ("whole", "cut"))
+@pytest.mark.parametrize("freeze", ["false", "true"])
+def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch, freeze: str):
+    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again.
+
+    With frozen towers the second stage reads their features, some of which the stopped run has left there.
+    """
+    staged = f'methods.0.settings.staged={{"first": ["audio", "video"], "freeze": {freeze}}}'
+    whole, cut = (named(command(root, tmp_path / name / "runs", 1, staged), "mcn.av_t") for name in ("whole", "cut"))
     cut += ["--checkpoint-every-s", "0"]
     step, taken = Loop._step, []
 

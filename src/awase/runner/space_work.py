@@ -10,11 +10,13 @@ from torch.nn import functional as F
 
 from awase.balancing import Rule
 from awase.config import RetrievalConfig, StageConfig
+from awase.data.features import ClipDataset
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
 from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
-from awase.runner.known import KnownFeatures, autocast, of_stage
+from awase.runner.known import Known, autocast, of_stage
+from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics, uses_cosine
 from awase.runner.space_state import SpaceState
@@ -42,7 +44,8 @@ class SpacePass:
 
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
     """The work of one stage on one model."""
-    known = of_stage(model, stage, trained, setting)
+    kept = clips_of_stage if isinstance(setting.dataset, ClipDataset) else of_stage
+    known: Known = kept(model, stage, trained, setting)
     step = SpaceStep(model, stage, known, setting)
     return Work(
         batches=train_loader(stage, known.missing("train"), setting),
@@ -70,7 +73,7 @@ def begin_anew(model: Retrieval, stage: StageConfig) -> None:
 class SpaceStep:
     """One forward pass of a stage in training: batch -> losses of its samples."""
 
-    def __init__(self, model: Retrieval, stage: StageConfig, known: KnownFeatures, setting: Setting) -> None:
+    def __init__(self, model: Retrieval, stage: StageConfig, known: Known, setting: Setting) -> None:
         assert stage.retrieval is not None, "the stage has a joint space"
         assert isinstance(model.objective, SpaceState), "the runner built the model"
         self.model, self.state, self.known, self.setting = model, model.objective, known, setting
