@@ -226,18 +226,20 @@ class StoreClips:
         ]
 
     def _video(self, clips: Clips) -> tuple[Tensor, np.ndarray]:
-        parts = self._by_shard(clips)
-        if len(parts) == 1:
+        # No video of a shard that lacks a stream has any: its rows stay zero.
+        parts = [part for part in self._by_shard(clips) if self._has_streams(part[0])]
+        if len(parts) == 1 and len(parts[0][1]) == len(clips):
             return video_of_shard(self.store.shards[parts[0][0]], parts[0][2], self.config.streams)
         dims = self.store.dims
         out = torch.zeros(len(clips), sum(dims[name] for name in self.config.streams))
         present = np.zeros(len(clips), dtype=bool)
         for number, places, spans in parts:
-            if any(self.store.shards[number].streams[name].dim == 0 for name in self.config.streams):
-                continue  # no video of this shard has the stream
             made, present[places] = video_of_shard(self.store.shards[number], spans, self.config.streams)
             out[torch.from_numpy(places)] = made
         return out, present
+
+    def _has_streams(self, shard: int) -> bool:
+        return all(self.store.shards[shard].streams[name].dim > 0 for name in self.config.streams)
 
     def _audio(self, clips: Clips) -> tuple[dict[str, Tensor], np.ndarray]:
         window = AudioWindow(self.config.audio_frames, self.config.padding)
