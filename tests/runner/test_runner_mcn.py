@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from howto_layout import SMALL, write_howto_layout
-from small_mcn import command, named, write_root
+from small_mcn import command, named, small_settings, write_root
 
 from awase.cli.main import execute
+from awase.config import Runtime
+from awase.distributed import ALONE
+from awase.experiments import ROOTED
+from awase.methods import build_method
 from awase.records import read_record
+from awase.runner.build import build_retrieval
+from awase.runner.overrides import apply_overrides
+from awase.runner.setting import open_setting
 from awase.runner.space_files import read_embeddings, read_samples
+from awase.runner.space_work import space_work
 from awase.statistics import read_ranks
 from awase.training.loop import Loop
 
@@ -126,3 +134,22 @@ def test_a_root_is_needed_and_its_stores(root: Path, tmp_path: Path, capsys):
     assert execute(["run", "mcn.joint", "--root", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
     assert "howto100m" in capsys.readouterr().err
     assert SMALL.videos == 7
+
+
+def test_the_control_needs_two_videos_in_a_batch(root: Path, tmp_path: Path, capsys):
+    shuffled = 'methods.0.settings.staged={"first": ["audio", "video"], "shuffle_first": true}'
+    assert execute(named(command(root, tmp_path / "runs", 1, shuffled), "mcn.av_t")) == 0
+    alone = command(root, tmp_path / "other", 1, shuffled, "joint.batch_size=4")
+    assert execute(named(alone, "mcn.av_t")) == 2
+    assert "joint.batch_size=8" in capsys.readouterr().err
+
+
+def test_the_control_draws_clips_of_whole_videos_on(root: Path, tmp_path: Path):
+    """The step knows how many clips of a batch are of one video."""
+    experiment = apply_overrides(ROOTED["mcn.joint"](root), small_settings(1))
+    options = Runtime(cache=tmp_path, device="cpu", threads=1)
+    setting = open_setting(experiment, options, 0, None, ALONE)
+    method = experiment.methods[0]
+    (stage,) = build_method(method.method, setting.method_context(), method.settings)
+    step = space_work(build_retrieval(stage, setting.spec), stage, ("text.head",), setting).forward
+    assert step.shift == 4

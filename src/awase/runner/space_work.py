@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from awase.balancing import Rule
 from awase.config import RetrievalConfig, StageConfig
+from awase.data import Dataset
 from awase.data.features import ClipDataset
 from awase.distributed import World
 from awase.models import Retrieval
@@ -80,6 +81,7 @@ class SpaceStep:
         self.config: RetrievalConfig = stage.retrieval
         self.clustered = self.config.clustered or stage.modalities
         self.rebuilt = self.config.reconstructed or stage.modalities
+        self.shift = clips_of_a_video(setting.dataset)
 
     def __call__(self, batch: Batch) -> SpacePass:
         """The embeddings and losses of a batch on the device."""
@@ -99,7 +101,9 @@ class SpaceStep:
         if config.loss == "mil_nce":
             candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
         if config.shuffle_pairs:
-            loss, candidates = shifted(loss), {name: of_next(*value) for name, value in candidates.items()}
+            foreign = batch.index != batch.index.roll(-self.shift)
+            loss = shifted(loss, self.shift, foreign)
+            candidates = {name: of_later(*value, self.shift, foreign) for name, value in candidates.items()}
         return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
@@ -136,19 +140,24 @@ class SpaceStep:
         return {"reconstruction": settings.weight * losses}
 
 
-def shifted(loss: PairLoss) -> PairLoss:
-    """The loss with every x drawn to the y of the next sample."""
-
-    def to_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
-        both = None if present is None else present & present.roll(-1)
-        return loss(x, y.roll(-1, dims=0), present=both, world=world)
-
-    return to_next
+def clips_of_a_video(dataset: Dataset | ClipDataset) -> int:
+    """How many samples of a training batch that follow one another are of one video."""
+    return dataset.config.clips_per_video if isinstance(dataset, ClipDataset) else 1
 
 
-def of_next(values: Tensor, mask: Tensor) -> Candidates:
-    """Every sample's candidates given to the one before it."""
-    return values.roll(-1, dims=0), mask.roll(-1, dims=0)
+def shifted(loss: PairLoss, shift: int, foreign: Bool[Tensor, " batch"]) -> PairLoss:
+    """The loss with every x drawn to the y of the sample `shift` places on, where that is `foreign`; else absent."""
+
+    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        both = foreign if present is None else foreign & present & present.roll(-shift)
+        return loss(x, y.roll(-shift, dims=0), present=both, world=world)
+
+    return to_later
+
+
+def of_later(values: Tensor, mask: Tensor, shift: int, foreign: Bool[Tensor, " batch"]) -> Candidates:
+    """Every sample's candidates given to the one `shift` places before it, to which they are `foreign`."""
+    return values.roll(-shift, dims=0), mask.roll(-shift, dims=0) & foreign[:, None]
 
 
 def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
