@@ -21,7 +21,9 @@ class Batch:
     usual case costs no look at a tensor. `targets` are class indices `(batch,)`, or `(batch, classes)` for several
     labels and for mixed samples. `index` is the row of each sample in its data set.
     Of a modality in `candidates` a sample has several inputs, `(batch, candidates, ...)`, and the mask says which of
-    them are real; it is present where any is.
+    them are real; it is present where any is. `clips`, which stays on the processor, is for clips of a store of whole
+    videos: the number of the caption that each grew from, which together with the data set's configuration says all
+    about it.
     """
 
     ids: tuple[str, ...]
@@ -32,6 +34,7 @@ class Batch:
     targets: Int[Tensor, " batch"] | Float[Tensor, "batch classes"] | None = None
     keys: Int[Tensor, " batch"] | None = None
     candidates: dict[str, Bool[Tensor, "batch _"]] = field(default_factory=dict)
+    clips: Int[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

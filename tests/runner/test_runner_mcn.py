@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from howto_layout import SMALL, WORDS, ready_clips, write_howto_layout, write_howto_store
+from howto_layout import SMALL, write_howto_layout
+from small_mcn import command, named, small_settings, write_root
 
 from awase.cli.main import execute
-from awase.data.features import write_evaluation_store
-from awase.encoders.word2vec import build_vocabulary
+from awase.config import Runtime
+from awase.distributed import ALONE
+from awase.experiments import ROOTED
+from awase.methods import build_method
 from awase.records import read_record
+from awase.runner.build import build_retrieval
+from awase.runner.overrides import apply_overrides
+from awase.runner.setting import open_setting
 from awase.runner.space_files import read_embeddings, read_samples
+from awase.runner.space_work import space_work
 from awase.statistics import read_ranks
 from awase.training.loop import Loop
 
@@ -22,42 +29,7 @@ DIRECTIONS = 9
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A folder with a store, two evaluation sets and word vectors; the fourth clip of each set has no audio."""
-    folder = tmp_path_factory.mktemp("mcn")
-    store, _ = write_howto_store(folder)
-    store.rename(folder / "howto100m")
-    write_evaluation_store(folder / "msrvtt", "msrvtt", ready_clips(13, seed=3), audio_frames=512)
-    generator = np.random.default_rng(0)
-    lines = [f"{word} " + " ".join(f"{x:.3f}" for x in generator.normal(size=23)) for word in sorted(set(WORDS))]
-    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    build_vocabulary(folder / "vectors.txt", folder / "words")
-    return folder
-
-
-def command(root: Path, out: Path, methods: int, *more: str) -> list[str]:
-    """`awase run` of the experiment with everything small."""
-    settings = [
-        "data.howto100m.clips_per_video=4",
-        "data.howto100m.validation_videos=2",
-        "data.howto100m.audio_frames=128",
-        'data.howto100m.streams=["video_2d","video_3d"]',
-        "joint.batch_size=8",
-        "joint.epochs=2",
-        "encoders.text.options.dim=32",
-        "encoders.audio.options.widths=[8,8,8,8]",
-        "encoders.audio.options.statistics_rows=4",
-    ]
-    for number in range(methods):
-        place = f"methods.{number}.settings.retrieval"
-        settings += [f"{place}.space.dim=32", f"{place}.clustering.num_clusters=3", f"{place}.clustering.queue_rows=16"]
-        settings += [f"{place}.clustering.push_rows=2", f"{place}.clustering.push_every=4"]
-    changes = [word for one in (*settings, *more) for word in ("--set", one)]
-    folders = ["--root", str(root), "--out", str(out), "--cache", str(out.with_name("cache"))]
-    return ["run", *folders, "--threads", "1", "--device", "cpu", "--quiet", *changes]
-
-
-def named(arguments: list[str], name: str) -> list[str]:
-    return [arguments[0], name, *arguments[1:]]
+    return write_root(tmp_path_factory.mktemp("mcn"))
 
 
 def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
@@ -118,9 +90,14 @@ def test_a_video_without_captions_is_left_out_and_counted(root: Path, tmp_path: 
     assert any("no captions" in reason for reason in summary["excluded"]["by_reason"])
 
 
-def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch):
-    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again."""
-    whole, cut = (named(command(root, tmp_path / name / "runs", 1), "mcn.av_t") for name in ("whole", "cut"))
+@pytest.mark.parametrize("freeze", ["false", "true"])
+def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch, freeze: str):
+    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again.
+
+    With frozen towers the second stage reads their features, some of which the stopped run has left there.
+    """
+    staged = f'methods.0.settings.staged={{"first": ["audio", "video"], "freeze": {freeze}}}'
+    whole, cut = (named(command(root, tmp_path / name / "runs", 1, staged), "mcn.av_t") for name in ("whole", "cut"))
     cut += ["--checkpoint-every-s", "0"]
     step, taken = Loop._step, []
 
@@ -157,3 +134,22 @@ def test_a_root_is_needed_and_its_stores(root: Path, tmp_path: Path, capsys):
     assert execute(["run", "mcn.joint", "--root", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
     assert "howto100m" in capsys.readouterr().err
     assert SMALL.videos == 7
+
+
+def test_the_control_needs_two_videos_in_a_batch(root: Path, tmp_path: Path, capsys):
+    shuffled = 'methods.0.settings.staged={"first": ["audio", "video"], "shuffle_first": true}'
+    assert execute(named(command(root, tmp_path / "runs", 1, shuffled), "mcn.av_t")) == 0
+    alone = command(root, tmp_path / "other", 1, shuffled, "joint.batch_size=4")
+    assert execute(named(alone, "mcn.av_t")) == 2
+    assert "joint.batch_size=8" in capsys.readouterr().err
+
+
+def test_the_control_draws_clips_of_whole_videos_on(root: Path, tmp_path: Path):
+    """The step knows how many clips of a batch are of one video."""
+    experiment = apply_overrides(ROOTED["mcn.joint"](root), small_settings(1))
+    options = Runtime(cache=tmp_path, device="cpu", threads=1)
+    setting = open_setting(experiment, options, 0, None, ALONE)
+    method = experiment.methods[0]
+    (stage,) = build_method(method.method, setting.method_context(), method.settings)
+    step = space_work(build_retrieval(stage, setting.spec), stage, ("text.head",), setting).forward
+    assert step.shift == 4

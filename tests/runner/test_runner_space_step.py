@@ -115,6 +115,21 @@ def test_the_control_draws_every_sample_to_the_next_one():
     assert not torch.allclose(found.terms["a+v"], straight.terms["a+v"])
 
 
+def test_the_control_draws_clips_of_a_store_to_those_of_another_video():
+    """Three clips of each of three videos, which follow one another; a batch of one video has no pair."""
+    batch = replace(rows_of(9), index=torch.tensor([7, 7, 7, 2, 2, 2, 5, 5, 5]))
+    stage = stage_of(shuffle_pairs=True, clustering=None)
+    model = model_of(stage)
+    step = step_of(model, stage)
+    step.shift = 3
+    found = step(batch)
+    e = {name: found.output.embeddings[name] for name in ("a", "v")}
+    expected = slow_mms(e["a"], e["v"].roll(-3, 0), list(range(9)), 0.001)
+    torch.testing.assert_close(found.terms["a+v"].mean(), expected)
+    alone = step(taken(batch, torch.arange(3)))
+    assert torch.equal(alone.terms["a+v"], torch.zeros(3))
+
+
 def test_the_queue_takes_the_share_of_each_group_that_is_named():
     stage = stage_of(clustering={"num_clusters": 3, "queue_rows": 40, "push_rows": 2, "push_every": 5})
     model, batch = model_of(stage), rows_of(13)

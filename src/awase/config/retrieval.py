@@ -78,7 +78,8 @@ class RetrievalConfig(Frozen):
     pairs: dict[str, Annotated[float, Field(ge=0)]] = {}
     """`audio+text` -> weight of its loss; empty: every pair of the stage's modalities with weight 1."""
     shuffle_pairs: bool = False
-    """A control: every sample is drawn to the next one of its batch instead of to itself."""
+    """A control: every sample is drawn to the next one of its batch instead of to itself; clips of a store, to the one
+    in their place of the next video. The last batch of an epoch may have one video alone, and then no pair."""
     clustering: ClusteringConfig | None = None
     clustered: tuple[str, ...] = ()
     """Modalities of the fused feature and of the contrast with its centroid; empty: all of the stage."""

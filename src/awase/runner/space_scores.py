@@ -15,7 +15,7 @@ from awase.evaluation import Direction, Embedded, directions, embed
 from awase.evaluation.directions import ranks_between, sides_of
 from awase.models import Retrieval
 from awase.objectives import pair_losses
-from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
+from awase.runner.known import EVALUATION_BATCH, Known, autocast
 from awase.runner.setting import Setting
 from awase.runner.space_files import numbered
 from awase.runner.space_state import SpaceState
@@ -32,7 +32,7 @@ def uses_cosine(config: RetrievalConfig) -> bool:
     return config.loss not in RAW
 
 
-def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeatures | None = None) -> Embedded:
+def embed_split(model: Retrieval, split: str, setting: Setting, known: Known | None = None) -> Embedded:
     """The embeddings of every sample of a split that has any modality; `present` says which the model can embed."""
     loader = setting.dataset.loader(
         split,
@@ -53,7 +53,7 @@ def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeat
 
 
 def space_metrics(
-    model: Retrieval, stage: StageConfig, split: str, setting: Setting, known: KnownFeatures | None = None
+    model: Retrieval, stage: StageConfig, split: str, setting: Setting, known: Known | None = None
 ) -> dict[str, float]:
     """The metrics of a split: of every direction (`R@1 text->video`), and their means over the directed pairs.
 

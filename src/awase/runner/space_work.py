@@ -10,11 +10,14 @@ from torch.nn import functional as F
 
 from awase.balancing import Rule
 from awase.config import RetrievalConfig, StageConfig
+from awase.data import Dataset
+from awase.data.features import ClipDataset
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
 from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
-from awase.runner.known import KnownFeatures, autocast, of_stage
+from awase.runner.known import Known, autocast, of_stage
+from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics, uses_cosine
 from awase.runner.space_state import SpaceState
@@ -42,7 +45,8 @@ class SpacePass:
 
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
     """The work of one stage on one model."""
-    known = of_stage(model, stage, trained, setting)
+    kept = clips_of_stage if isinstance(setting.dataset, ClipDataset) else of_stage
+    known: Known = kept(model, stage, trained, setting)
     step = SpaceStep(model, stage, known, setting)
     return Work(
         batches=train_loader(stage, known.missing("train"), setting),
@@ -70,13 +74,14 @@ def begin_anew(model: Retrieval, stage: StageConfig) -> None:
 class SpaceStep:
     """One forward pass of a stage in training: batch -> losses of its samples."""
 
-    def __init__(self, model: Retrieval, stage: StageConfig, known: KnownFeatures, setting: Setting) -> None:
+    def __init__(self, model: Retrieval, stage: StageConfig, known: Known, setting: Setting) -> None:
         assert stage.retrieval is not None, "the stage has a joint space"
         assert isinstance(model.objective, SpaceState), "the runner built the model"
         self.model, self.state, self.known, self.setting = model, model.objective, known, setting
         self.config: RetrievalConfig = stage.retrieval
         self.clustered = self.config.clustered or stage.modalities
         self.rebuilt = self.config.reconstructed or stage.modalities
+        self.shift = clips_of_a_video(setting.dataset)
 
     def __call__(self, batch: Batch) -> SpacePass:
         """The embeddings and losses of a batch on the device."""
@@ -96,7 +101,9 @@ class SpaceStep:
         if config.loss == "mil_nce":
             candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
         if config.shuffle_pairs:
-            loss, candidates = shifted(loss), {name: of_next(*value) for name, value in candidates.items()}
+            foreign = batch.index != batch.index.roll(-self.shift)
+            loss = shifted(loss, self.shift, foreign)
+            candidates = {name: of_later(*value, self.shift, foreign) for name, value in candidates.items()}
         return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
@@ -133,19 +140,24 @@ class SpaceStep:
         return {"reconstruction": settings.weight * losses}
 
 
-def shifted(loss: PairLoss) -> PairLoss:
-    """The loss with every x drawn to the y of the next sample."""
-
-    def to_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
-        both = None if present is None else present & present.roll(-1)
-        return loss(x, y.roll(-1, dims=0), present=both, world=world)
-
-    return to_next
+def clips_of_a_video(dataset: Dataset | ClipDataset) -> int:
+    """How many samples of a training batch that follow one another are of one video."""
+    return dataset.config.clips_per_video if isinstance(dataset, ClipDataset) else 1
 
 
-def of_next(values: Tensor, mask: Tensor) -> Candidates:
-    """Every sample's candidates given to the one before it."""
-    return values.roll(-1, dims=0), mask.roll(-1, dims=0)
+def shifted(loss: PairLoss, shift: int, foreign: Bool[Tensor, " batch"]) -> PairLoss:
+    """The loss with every x drawn to the y of the sample `shift` places on, where that is `foreign`; else absent."""
+
+    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        both = foreign if present is None else foreign & present & present.roll(-shift)
+        return loss(x, y.roll(-shift, dims=0), present=both, world=world)
+
+    return to_later
+
+
+def of_later(values: Tensor, mask: Tensor, shift: int, foreign: Bool[Tensor, " batch"]) -> Candidates:
+    """Every sample's candidates given to the one `shift` places before it, to which they are `foreign`."""
+    return values.roll(-shift, dims=0), mask.roll(-shift, dims=0) & foreign[:, None]
 
 
 def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:

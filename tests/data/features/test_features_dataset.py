@@ -284,6 +284,53 @@ def test_several_shards_give_what_one_gives(folders: tuple[Path, Path, Path], tm
     assert len(by_id) <= 21
 
 
+def test_a_shard_without_a_stream_has_no_video(tmp_path: Path):
+    """Batches of its videos alone are as wide as all others, and say that the video is absent."""
+    published = write_howto_layout(tmp_path, Sizes(videos=4, seconds=41))
+    for video in video_ids(4)[1::2]:  # the second share
+        next(published.features.rglob(f"{video}_3d.npz")).unlink()
+    for number in range(2):
+        import_howto100m(published, tmp_path / "store", shard=(number, 2))
+    data = opened(tmp_path, config(tmp_path / "store", validation_videos=1))
+    wanted = Wanted(("video",), frozenset(("video",)))
+    for videos, there in (([2, 3], False), ([0, 1], True), ([0, 2, 3], None)):
+        clips = data.clips.drawn(np.array(videos), 0, 0)
+        batch = data.clips.batch(clips, clips.video, wanted)
+        bare = data.clips.batch(clips, clips.video, Wanted(("video",), frozenset()))
+        assert batch.inputs["video"].shape == (3 * len(videos), DIM_2D + DIM_3D)
+        assert torch.equal(batch.present["video"], bare.present["video"])
+        assert batch.present["video"].tolist() == [video < 2 if there is None else there for video in clips.video]
+        assert batch.inputs["video"][~batch.present["video"]].abs().sum() == 0
+
+
+def test_ids_and_groups_are_made_once(dataset: ClipDataset):
+    assert dataset.ids is dataset.ids
+    assert dataset.groups is dataset.groups
+
+
+def test_videos_of_training_in_an_evaluation_set_are_named(folders: tuple[Path, Path, Path], tmp_path: Path, caplog):
+    """A store and an evaluation set that share three videos, one of them kept for validation."""
+    data = opened(folders[0], config(folders[1]))
+    held = data.ids[int(data.validation.video[0])]
+    train = [data.ids[row] for row in data.splits["train"].tolist()][:2]
+    clips = [
+        type(clip)(clip.id, video, clip.captions, clip.streams)
+        for clip, video in zip(ready_clips(5), [train[0], held, train[0], train[1], "abcdefghijk"], strict=True)
+    ]
+    write_evaluation_store(tmp_path / "test", "test", clips, audio_frames=8)
+    write_evaluation_store(tmp_path / "other", "other", ready_clips(2), audio_frames=8)
+    with caplog.at_level("WARNING"):
+        found = opened(tmp_path, config(folders[1], {"test": tmp_path / "test", "other": tmp_path / "other"}))
+    names = {held: ["val", "test"]} | {video: ["train", "test"] for video in train}
+    assert found.summary["shared_between_splits"] == {"videos": {"count": 3, "names": names, "not_compared": ["other"]}}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"3 videos of the store {folders[1]} are also in the evaluation set test (first {min(held, *train)}): what "
+        "is measured there is no test of new videos."
+    ]
+    alone = opened(folders[0], config(folders[1], {"other": tmp_path / "other"}))
+    assert alone.summary["shared_between_splits"]["videos"]["count"] == 0
+
+
 def test_modalities_and_inputs_can_be_fewer(dataset: ClipDataset):
     batch = next(dataset.loader("val", batch_size=2, modalities=("audio", "text"), inputs=("text",)).epoch(0))
     assert (batch.inputs.keys(), batch.present.keys()) == ({"text"}, {"audio", "text"})

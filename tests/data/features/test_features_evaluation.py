@@ -231,8 +231,16 @@ def test_msrvtt_gaps_stay_in_the_gallery(tmp_path: Path):
     by_csv = convert_msrvtt(tmp_path / "test.pkl", tmp_path / "csv", allow_pickle=True,
                             sentences=lists / "MSRVTT_JSFUSION_test.csv")  # fmt: skip
     assert by_csv["fingerprint"] == description["fingerprint"]
-    alone = convert_msrvtt(tmp_path / "test.pkl", tmp_path / "alone", allow_pickle=True)
-    assert alone["clips"] == 3
+    with pytest.raises(ValueError, match=r"has 3 clips and the split 1k-A 1000.* --lists .* --sentences"):
+        convert_msrvtt(tmp_path / "test.pkl", tmp_path / "alone", allow_pickle=True)
+    assert not (tmp_path / "alone").exists()
+
+
+def test_a_whole_msrvtt_needs_no_list(tmp_path: Path):
+    rows = [{"id": f"video{number}", "2d": np.ones(3), "caption": "x"} for number in range(6513, 7010)]
+    (tmp_path / "val.pkl").write_bytes(pickle.dumps(rows))
+    made = convert_msrvtt(tmp_path / "val.pkl", tmp_path / "out", split="full-val", allow_pickle=True)
+    assert made["clips"] == made["published_gallery"] == 497
 
 
 def test_msrvtt_tensors_by_id(tmp_path: Path):

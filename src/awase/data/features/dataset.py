@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from awase.data.features.clip_loader import RowLoader, Sharing, VideoLoader
 from awase.data.features.clip_source import Clips, EvaluationClips, StoreClips, TextMaker, Wanted
 from awase.data.features.evaluation_store import EvaluationStore, caption_ceilings
 from awase.data.features.shard_writer import AUDIO_BINS
+from awase.data.features.shared_videos import shared_videos
 from awase.data.features.store import FeatureStore
 from awase.data.features.token_cache import TokenCache, token_cache
 from awase.types import Batch, Tokenizer
@@ -48,17 +50,17 @@ class ClipDataset:
         """Their names, in the order of the inputs."""
         return tuple(self.inputs)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
-        """Of all rows; made anew at each call."""
+        """Of all rows."""
         videos = self.clips.store.ids
         val = self.clips.names(self.validation)
         rows = [name for held in self.evaluation.values() for name in evaluation_ids(held)]
         return (*videos, *val, *rows)
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
-        """Of all rows, the video each is from; made anew at each call."""
+        """Of all rows, the video each is from."""
         videos = self.clips.store.ids
         val = [videos[video] for video in self.validation.video.tolist()]
         rows = [held.store.videos[clip] for held in self.evaluation.values() for clip in held.clip.tolist()]
@@ -312,6 +314,7 @@ def _summary(
     excluded = [entry for report in reports for entry in report.get("excluded", [])]
     counts = {split: {"count": len(rows), "classes": {}} for split, rows in splits.items()}
     counts["train"]["clips_per_epoch"] = len(splits["train"]) * config.clips_per_video
+    videos = {name: held.store.videos for name, held in evaluation.items()}
     reasons: dict[str, int] = {}
     for entry in excluded:
         reason = entry["reason"].split(" (")[0]
@@ -325,6 +328,7 @@ def _summary(
         "task": "retrieval",
         "splits": counts,
         "validation": {"made": "carved", "videos": len(np.unique(validation.video)), "by": "group"},
+        "shared_between_splits": {"videos": shared_videos(store.ids, validation.video, videos, store.folder)},
         "excluded": {"count": len(excluded), "by_reason": reasons},
         "missing": {
             name: {"count": sum(len(report.get(f"without_{name}", [])) for report in reports)}
