@@ -115,13 +115,15 @@ class RetrievalOutput:
 
     Rows of samples that lack a modality mean nothing; see `Batch.present`. Embeddings are not normalised.
     `candidates` has the embeddings of all inputs of a modality of which a sample has several (`Batch.candidates`);
-    everything else is then of the first of them that is real.
+    everything else is then of the first of them that is real. `keyed` has the embeddings under the adapters of every
+    combination of modalities: combination -> modality -> embedding.
     """
 
     embeddings: dict[str, Float[Tensor, "batch dim"]]
     encoded: dict[str, Encoded]
     rebuilt: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
     candidates: dict[str, Float[Tensor, "batch _ dim"]] = field(default_factory=dict)
+    keyed: dict[str, dict[str, Float[Tensor, "batch dim"]]] = field(default_factory=dict)
 
 
 @runtime_checkable

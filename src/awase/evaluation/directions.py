@@ -100,13 +100,14 @@ def sides_of(
     same: Mapping[str, Int[Tensor, " samples"]] | None = None,
     device: torch.device | str = "cpu",
 ) -> Sides:
-    """The two sides of a direction.
+    """The two sides of a direction, under the adapters of its combination of modalities where there are such.
 
     A sample is a query and an item. Where a clip has several captions, each a sample, every caption is a query of its
     own; on a side without captions a clip is there once. From the clip to its captions each of them is right, and the
     best counts. `same[modality]` numbers samples whose content in that modality is the same (captions): such items are
     then right too; raises `ValueError` for it where a clip has several captions, whose equals are no groups.
     """
+    embedded = embedded.under(direction.modalities)
     clips, everything = embedded.clips, torch.arange(len(embedded))
     once = first_rows(clips) if embedded.several else everything
     captions = frozenset(embedded.several)

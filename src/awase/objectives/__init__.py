@@ -3,6 +3,7 @@
 from awase.objectives.centroids import centroid_contrast, fused_mean
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
 from awase.objectives.clustering import ClusterMemory
+from awase.objectives.combinations import combination_loss
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
 from awase.objectives.kmeans import Clusters, assign, kmeans
@@ -24,6 +25,7 @@ __all__ = [
     "balanced_assignment",
     "binary_cross_entropy",
     "centroid_contrast",
+    "combination_loss",
     "cross_entropy",
     "feature_distance",
     "fused_mean",

@@ -102,7 +102,7 @@ def of_stage(
     modalities meet inside the encoders, and of clips of a store (see `clips_of_stage`); in training, nothing where
     teachers must see the inputs.
     """
-    frozen = standing_still(stage, trained) if _is_kept(model, setting) else frozenset[str]()
+    frozen = standing_still(stage, trained) - seen(model) if _is_kept(model, setting) else frozenset[str]()
     constant = frozen & unchanging(stage, trained, setting) if not stage.teachers else frozenset[str]()
     return KnownFeatures(model, {"train": constant, "val": frozen, "test": frozen}, setting)
 
@@ -122,8 +122,13 @@ def unchanging(stage: StageConfig, trained: tuple[str, ...], setting: Setting) -
 
 def of_finished(model: Classifier | Retrieval, setting: Setting) -> KnownFeatures:
     """All features of a model that stands still; nothing where the modalities meet inside, and of drawn clips."""
-    names = frozenset(model.modalities) if _is_kept(model, setting) else frozenset[str]()
+    names = frozenset(model.modalities) - seen(model) if _is_kept(model, setting) else frozenset[str]()
     return KnownFeatures(model, dict.fromkeys(SPLITS, names), setting)
+
+
+def seen(model: Classifier | Retrieval) -> frozenset[str]:
+    """The modalities whose inputs the model must see, as adapters of combinations in their encoders need them."""
+    return frozenset(model.adapted) if isinstance(model, Retrieval) else frozenset()
 
 
 def _is_kept(model: Classifier | Retrieval, setting: Setting) -> bool:

@@ -12,7 +12,7 @@ from awase.data.features import ClipDataset
 from awase.data.features.row_file import RowFile
 from awase.fusion.rows import put, rows_with
 from awase.models import Retrieval
-from awase.runner.known import EVALUATION_BATCH, autocast, features_digest, unchanging
+from awase.runner.known import EVALUATION_BATCH, autocast, features_digest, seen, unchanging
 from awase.runner.setting import Setting
 from awase.training.digest import json_digest
 from awase.types import Batch, Encoded, map_inputs
@@ -98,6 +98,6 @@ def clips_of_stage(model: Retrieval, stage: StageConfig, trained: tuple[str, ...
     names = frozenset(
         name
         for name in unchanging(stage, trained, setting)
-        if name not in several and any(True for _ in model.encoders[name].parameters())
+        if name not in several and name not in seen(model) and any(True for _ in model.encoders[name].parameters())
     )
     return KnownClips(model, names if setting.runtime.clip_cache_gib > 0 else frozenset(), setting)

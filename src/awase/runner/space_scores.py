@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from awase.config import RetrievalConfig, StageConfig
+from awase.config import CombinationsConfig, RetrievalConfig, StageConfig
 from awase.data import Dataset
 from awase.data.features import ClipDataset
+from awase.distributed import ALONE, World
 from awase.evaluation import Direction, Embedded, directions, embed
 from awase.evaluation.directions import ranks_between, sides_of
 from awase.models import Retrieval
-from awase.objectives import pair_losses
+from awase.objectives import PairLoss, combination_loss, pair_losses
 from awase.runner.known import EVALUATION_BATCH, Known, autocast
 from awase.runner.setting import Setting
 from awase.runner.space_files import numbered
@@ -127,8 +129,30 @@ def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState, 
                 name: (embeddings[name][:, None], present[name][:, None]) for name in several if name in present
             }
         terms = pair_losses(embeddings, present, loss, config.pairs, candidates=candidates)
+        if config.combinations is not None:
+            keyed = {
+                key: {name: value[rows] for name, value in values.items()} for key, values in embedded.keyed.items()
+            }
+            terms |= combination_losses(keyed, present, loss, config.combinations)
         total += sum(float(value.sum()) for value in terms.values())
     return total / len(embedded)
+
+
+def combination_losses(
+    keyed: Mapping[str, Mapping[str, Tensor]],
+    present: Mapping[str, Tensor | None],
+    loss: PairLoss,
+    config: CombinationsConfig,
+    *,
+    world: World = ALONE,
+) -> dict[str, Tensor]:
+    """The weighted loss per sample of every combination that learns, under `combination audio+text`."""
+    found = {}
+    for key in config.learned:
+        own = partial(loss, temperature=config.temperatures[key]) if key in config.temperatures else loss
+        weight = config.weights.get(key, 1.0)
+        found[f"combination {key}"] = weight * combination_loss(keyed[key], present, own, world=world)
+    return found
 
 
 def same_content(

@@ -19,7 +19,7 @@ from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
-from awase.runner.space_scores import space_metrics, uses_cosine
+from awase.runner.space_scores import combination_losses, space_metrics, uses_cosine
 from awase.runner.space_state import SpaceState
 from awase.runner.work import train_loader
 from awase.training.loop import Work
@@ -90,6 +90,7 @@ class SpaceStep:
         present = presence(batch, self.model.modalities)
         terms = {
             **self._pairs(output, present, batch),
+            **self._combinations(output, present),
             **self._clusters(output, present),
             **self._rebuilt(output, present),
         }
@@ -105,6 +106,12 @@ class SpaceStep:
             loss = shifted(loss, self.shift, foreign)
             candidates = {name: of_later(*value, self.shift, foreign) for name, value in candidates.items()}
         return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
+
+    def _combinations(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        combinations = self.config.combinations
+        if combinations is None:
+            return {}
+        return combination_losses(output.keyed, present, self.state.contrast(), combinations, world=self.setting.world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory

@@ -1,0 +1,55 @@
+"""An adapter for every combination of modalities over one joint space."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from awase.config.base import Frozen
+from awase.config.parts import AdapterConfig
+
+
+class CombinationsConfig(Frozen):
+    """Which combinations have adapters, where these sit, and what draws each combination's modalities together.
+
+    Every combination has the loss of the space between its two modalities, or, of three and more, between each
+    modality and the mean of the others; its gradient reaches its own adapters and no other's.
+    """
+
+    keys: tuple[str, ...] = Field(min_length=1)
+    """`audio+text`, names sorted; the model has an adapter for each."""
+    learn: tuple[str, ...] = ()
+    """The keys whose losses are taken; empty: all. The others stand still, bit for bit."""
+    place: Literal["head", "encoder", "both"] = "head"
+    """head: all linear layers of the projection into the space; encoder: what `adapter` targets; or both."""
+    adapter: AdapterConfig = AdapterConfig(rank=8)
+    adapters: dict[str, AdapterConfig] = {}
+    """Per modality; one that is not named has `adapter`."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Per key; one that is not named has 1."""
+    temperatures: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Per key; one that is not named has the temperature of the space."""
+    gradient: Literal["all", "adapters"] = "all"
+    """Whether a combination's loss also reaches the shared parts where these learn, or adapters alone."""
+    execution: Literal["batched", "loop"] = "batched"
+    """All keys in one pass, or one after the other: the same numbers."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The keys whose losses are taken."""
+        return self.learn or self.keys
+
+    def adapter_of(self, modality: str) -> AdapterConfig:
+        """The adapter of one modality."""
+        return self.adapters.get(modality, self.adapter)
+
+    @model_validator(mode="after")
+    def _check(self) -> "CombinationsConfig":
+        for key in self.keys:
+            names = key.split("+")
+            if len(set(names)) < 2 or names != sorted(names):
+                raise ValueError(f"A combination is two or more modalities, sorted, like 'audio+text'; given: {key!r}.")
+        for what in (self.learn, self.weights, self.temperatures):
+            unknown = sorted(set(what) - set(self.keys))
+            if unknown:
+                raise ValueError(f"There is no combination {', '.join(unknown)}; there are {', '.join(self.keys)}.")
+        return self

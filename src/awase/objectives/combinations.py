@@ -1,0 +1,51 @@
+"""The losses of combinations of modalities, each in embeddings of its own."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from awase.distributed import ALONE, World
+from awase.objectives.contrastive import PairLoss
+from awase.objectives.presence import all_of, everyone, without_absent
+
+
+def combination_loss(
+    embeddings: Mapping[str, Float[Tensor, "batch dim"]],
+    present: Mapping[str, Bool[Tensor, " batch"] | None],
+    loss: PairLoss,
+    *,
+    world: World = ALONE,
+) -> Float[Tensor, " batch"]:
+    """The loss of one combination, summed per sample.
+
+    Of two modalities loss(x, y), x being the first in the alphabet. Of more, the mean over modalities m of
+    loss(z_m, mean of the unit vectors of the others that a sample has): one against the fused others (Shvetsova et
+    al. 2022, without their weights). A sample that lacks m, or all others, is 0 in that term and nobody's negative.
+    Raises `ValueError` for fewer than two modalities.
+    """
+    names = sorted(embeddings)
+    if len(names) < 2:
+        raise ValueError(f"A combination has two or more modalities; given: {', '.join(names) or 'none'}.")
+    if len(names) == 2:
+        first, second = names
+        both = all_of([present[first], present[second]])
+        return loss(embeddings[first], embeddings[second], present=both, world=world)
+    terms = []
+    for name in names:
+        others = [other for other in names if other != name]
+        fused, there = _fused([embeddings[other] for other in others], [present[other] for other in others])
+        terms.append(loss(embeddings[name], fused, present=all_of([present[name], there]), world=world))
+    return torch.stack(terms).mean(dim=0)
+
+
+def _fused(values: list[Tensor], masks: list[Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """The mean of the unit vectors that a sample has, and who has any; zeros where there is none."""
+    units = [F.normalize(without_absent(value, mask), dim=1) for value, mask in zip(values, masks, strict=True)]
+    total = torch.stack(units).sum(dim=0)
+    if all(mask is None for mask in masks):
+        return total / len(units), None
+    count = torch.stack([everyone(unit, mask) for unit, mask in zip(units, masks, strict=True)]).sum(dim=0)
+    return total / count.clamp(min=1)[:, None], count > 0

@@ -1,0 +1,175 @@
+"""Adapters of combinations from the method to the record: what learns, what stands still, what a task is asked in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_spaces import (
+    INPUTS,
+    TRAINING,
+    reading_rows,
+    readings_data,
+    small_encoders,
+    space_experiment,
+    train,
+    write_rows,
+)
+
+from awase.config import CombinationsConfig, Experiment, MethodConfig, Runtime
+from awase.distributed import ALONE
+from awase.evaluation import directions
+from awase.evaluation.directions import side
+from awase.evaluation.ranks import exact_ranks
+from awase.methods import build_method
+from awase.methods.context import MethodContext
+from awase.runner.nodes import NodeRunner
+from awase.runner.setting import open_setting
+from awase.runner.space_files import read_embeddings
+
+KEYS = ("a+b", "a+text", "b+text", "a+b+text")
+SPACE: dict[str, Any] = {
+    "space": {"dim": 13, "reconstruction": 7},
+    "loss": "info_nce",
+    "clustering": None,
+    "reconstruction": {"weight": 1.0},
+}
+COMBINATION = {"place": "both", "adapter": {"rank": 2}}
+
+
+def method_of(label: str | None = None, **settings: Any) -> MethodConfig:
+    fields = {"retrieval": SPACE, "combination": COMBINATION, **settings}
+    return MethodConfig(method="pair_adapters", label=label, settings=fields)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows.jsonl", reading_rows({"a": 5, "b": 4, "text": 7}))
+
+
+def experiment_of(table: Path, *methods: MethodConfig, **changes: Any) -> Experiment:
+    return space_experiment(readings_data(table), *methods, encoders=small_encoders(), **changes)
+
+
+def runner_of(experiment: Experiment, cache: Path) -> NodeRunner:
+    runtime = Runtime(cache=cache, device="cpu", threads=1)
+    setting = open_setting(experiment, runtime, 0, None, ALONE)
+    runner = NodeRunner(setting)
+    method = experiment.methods[0]
+    context = MethodContext(tuple(INPUTS), {}, TRAINING)
+    runner.run(build_method(method.method, context, method.settings))
+    return runner
+
+
+def adapters_in(tensors: Mapping[str, torch.Tensor], key: str) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in tensors.items() if f".lora.{key}." in name}
+
+
+def test_the_shared_space_stands_still_and_every_key_learns(table: Path, tmp_path: Path) -> None:
+    runner = runner_of(experiment_of(table, method_of()), tmp_path / "cache")
+    shared, keyed = runner.stages["joint"].tensors, runner.stages["combinations"].tensors
+    assert all(torch.equal(value, keyed[name]) for name, value in shared.items())
+    for key in KEYS:
+        own = adapters_in(keyed, key)
+        assert {name.split(".")[1] for name in own} == set(key.split("+"))
+        assert {name.split(".")[0] for name in own} == {"encoders", "projections"}
+        assert all(value.any() for name, value in own.items() if name.endswith(".B"))
+    assert set(keyed) - set(shared) == {name for key in KEYS for name in adapters_in(keyed, key)}
+
+
+def test_it_shares_the_stage_of_mcn(table: Path, tmp_path: Path) -> None:
+    plain = MethodConfig(method="mcn", settings={"retrieval": SPACE})
+    records = train(experiment_of(table, plain, method_of()), tmp_path / "runs", tmp_path / "cache")
+    assert records[0].stages[0].hash == records[1].stages[0].hash
+
+
+def test_a_task_is_scored_under_its_own_key_and_the_first_stage_in_the_shared_space(
+    table: Path, tmp_path: Path
+) -> None:
+    (record,) = train(experiment_of(table, method_of()), tmp_path / "runs", tmp_path / "cache")
+    folder = next((tmp_path / "runs").rglob("record.json")).parent
+    found = read_embeddings(folder, "combinations", "test")
+    assert set(found.keyed) == set(KEYS)
+    shared = read_embeddings(folder, "joint", "test")
+    for name, value in shared.embeddings.items():
+        assert torch.equal(found.embeddings[name], value)
+    by_stage = {
+        stage: {n.direction: n.metrics for n in record.retrieval.numbers if n.stage == stage and n.split == "test"}
+        for stage in ("joint", "combinations")
+    }
+    assert found.under(("b", "a")).embeddings["a"] is found.keyed["a+b"]["a"]
+    for one in directions(tuple(INPUTS)):
+        own = found.keyed["+".join(sorted(one.modalities))]
+        mine = type(found)(found.ids, found.index, own, found.present)
+        queries, asked = side(mine, (one.query,), cosine=True)
+        gallery, there = side(mine, one.gallery, cosine=True)
+        ranks = exact_ranks(queries, gallery, torch.arange(len(queries)), query_present=asked, gallery_present=there)
+        first = float((ranks == 0).float().mean())
+        assert by_stage["combinations"][str(one)]["R@1"] == pytest.approx(first)
+    assert by_stage["joint"] != by_stage["combinations"]
+
+
+def test_loop_and_batched_train_the_same_weights(table: Path, tmp_path: Path) -> None:
+    found = []
+    for execution in ("batched", "loop"):
+        method = method_of(combination={**COMBINATION, "execution": execution})
+        found.append(runner_of(experiment_of(table, method), tmp_path / execution).stages["combinations"].tensors)
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-3, atol=1e-4)  # float32, Adam, 6 steps
+
+
+def test_keys_that_do_not_learn_stand_still_bit_for_bit_and_no_key_changes_another(table: Path, tmp_path: Path) -> None:
+    whole = runner_of(experiment_of(table, method_of()), tmp_path / "cache").stages["combinations"].tensors
+    few = method_of(combination={**COMBINATION, "learn": ["a+b"]})
+    part = runner_of(experiment_of(table, few), tmp_path / "cache").stages["combinations"].tensors
+    for name, value in adapters_in(whole, "a+b").items():
+        torch.testing.assert_close(part[name], value, rtol=1e-3, atol=1e-4)  # in batches of other sizes
+    for key in KEYS[1:]:
+        assert all(not value.any() for name, value in adapters_in(part, key).items() if name.endswith(".B"))
+
+
+def test_together_the_space_and_the_adapters_learn_in_one_stage(table: Path, tmp_path: Path) -> None:
+    runner = runner_of(experiment_of(table, method_of(together=True)), tmp_path / "cache")
+    (result,) = runner.stages.values()
+    assert {part for part in result.facts["trained_parts"] if ".adapter." in part} == {
+        f"{name}.adapter.{key}" for key in KEYS for name in key.split("+")
+    }
+    assert all(value.any() for key in KEYS for n, value in adapters_in(result.tensors, key).items() if n[-1] == "B")
+
+
+def test_apart_the_shared_space_is_that_of_mcn_alone(table: Path, tmp_path: Path) -> None:
+    """Training both at once, with losses of keys that end at the adapters, gives the shared space of `mcn` alone."""
+    training = {"select": "last"}
+    encoders = small_encoders()
+    still = encoders["text"].model_copy(update={"options": {**encoders["text"].options, "dropout": 0.0}})
+    method = method_of(together=True, combination={**COMBINATION, "gradient": "adapters"}, training=training)
+    plain = MethodConfig(method="mcn", settings={"retrieval": SPACE, "training": training})
+    both, alone = (
+        runner_of(
+            experiment_of(table, one).model_copy(update={"encoders": {**encoders, "text": still}}), tmp_path / "cache"
+        )
+        .stages["joint"]
+        .tensors
+        for one in (method, plain)
+    )
+    for name, value in alone.items():
+        torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_wrong_combinations_are_refused() -> None:
+    context = MethodContext(tuple(INPUTS), {}, TRAINING)
+    with pytest.raises(ValueError, match="no combination a\\+video; valid names: a\\+b, a\\+text"):
+        build_method("pair_adapters", context, {"keys": ["a+video"]})
+    with pytest.raises(ValueError, match="no combination b\\+text; there are a\\+b"):
+        CombinationsConfig(keys=("a+b",), learn=("b+text",))
+    with pytest.raises(ValueError, match="sorted, like"):
+        CombinationsConfig(keys=("b+a",))
+    with pytest.raises(ValueError, match="cannot be mil_nce"):
+        build_method("pair_adapters", context, {"retrieval": {"loss": "mil_nce"}})
+    with pytest.raises(ValueError, match="leave `shared_training` empty"):
+        build_method("pair_adapters", context, {"together": True, "shared_training": {"epochs": 3}})
+    with pytest.raises(ValueError, match="has no temperature of its own"):
+        build_method(
+            "pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"temperatures": {"a+b": 0.1}}}
+        )
