@@ -1,6 +1,7 @@
 """MCN from files in the published layout to ranks on both evaluation sets, through the command line."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,50 @@ def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
         assert texts[int(embedded.index[0])] == "add cut pan"
     stages = [stage.name for stage in read_record(out / "av_t" / "seed-0").stages]
     assert stages == ["audio+video", "joint"]
+
+
+def moved_root(root: Path, folder: Path) -> Path:
+    """The same files elsewhere, with a further evaluation set beside them."""
+    folder.mkdir()
+    for name in ("howto100m", "youcook2", "msrvtt"):
+        (folder / name).symlink_to(root / name)
+    shutil.copytree(root / "words", folder / "words")
+    write_evaluation_store(folder / "more", "more", ready_clips(17, seed=5), audio_frames=512)
+    return folder
+
+
+def test_a_further_evaluation_set_and_a_moved_vocabulary_train_nothing_anew(root: Path, tmp_path: Path):
+    place = moved_root(root, tmp_path / "elsewhere")
+    first = command(root, tmp_path / "runs", 1)
+    assert execute(named(first, "mcn.av_t")) == 0
+    sets = {name: str(place / name) for name in ("youcook2", "msrvtt", "more")}
+    again = command(place, tmp_path / "again", 1, f"data.howto100m.evaluation={json.dumps(sets)}")
+    again[again.index("--cache") + 1] = first[first.index("--cache") + 1]
+    assert execute(named(again, "mcn.av_t")) == 0
+    one, two = (read_record(tmp_path / name / "av_t" / "seed-0") for name in ("runs", "again"))
+    assert [stage.reused for stage in two.stages] == [True, True]
+    assert [stage.hash for stage in one.stages] == [stage.hash for stage in two.stages]
+    assert one.data["fingerprint"] != two.data["fingerprint"]
+    assert one.retrieval is not None
+    assert two.retrieval is not None
+    known = {(n.stage, n.split, n.direction): n for n in two.retrieval.numbers}
+    assert all(known[n.stage, n.split, n.direction].metrics == n.metrics for n in one.retrieval.numbers)
+    assert {n.split for n in two.retrieval.numbers} == {"val", "youcook2", "msrvtt", "more"}
+
+
+def test_another_vocabulary_in_the_same_folder_trains_anew(root: Path, tmp_path: Path):
+    place = moved_root(root, tmp_path / "elsewhere")
+    arguments = command(place, tmp_path / "runs", 1)
+    assert execute(named(arguments, "mcn.joint")) == 0
+    shutil.rmtree(place / "words")
+    lines = (root / "vectors.txt").read_text(encoding="utf-8").splitlines()
+    (place / "vectors.txt").write_text("\n".join(line.replace("0.", "1.") for line in lines) + "\n", encoding="utf-8")
+    build_vocabulary(place / "vectors.txt", place / "words")
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "again")
+    assert execute(named(arguments, "mcn.joint")) == 0
+    one, two = (read_record(tmp_path / name / "joint" / "seed-0") for name in ("runs", "again"))
+    assert one.stages[0].hash != two.stages[0].hash
+    assert [stage.reused for stage in two.stages] == [False]
 
 
 def test_several_captions_per_clip(root: Path, tmp_path: Path):

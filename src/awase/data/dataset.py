@@ -45,6 +45,11 @@ class Dataset:
         return self.rows.ids
 
     @property
+    def training_fingerprint(self) -> str:
+        """What a stage depends on: the whole table, of whose rows training and its validation are a part."""
+        return self.fingerprint
+
+    @property
     def groups(self) -> tuple[str, ...] | None:
         """Of all rows, where the data has groups."""
         return self.rows.groups

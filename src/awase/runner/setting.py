@@ -14,7 +14,7 @@ from awase.data import Dataset, inferred, open_dataset
 from awase.data.features import ClipDataset
 from awase.data.labels import LabelTask, label_task
 from awase.distributed import World
-from awase.encoders import build_encoder, build_tokenizer, default_encoder
+from awase.encoders import addressed, build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
 from awase.methods.context import changed
 from awase.runner.memory import FeatureMemory
@@ -85,11 +85,11 @@ class Setting:
     def surroundings(self) -> Surroundings:
         """What the hash of every stage takes in besides the stage itself."""
         return Surroundings(
-            data_fingerprint=self.dataset.fingerprint,
+            data_fingerprint=self.dataset.training_fingerprint,
             task=self.dataset.task,
             classes=self.dataset.classes,
             inputs=self.dataset.inputs,
-            encoders=self.encoders,
+            encoders={name: addressed(config) for name, config in self.encoders.items()},
             selection=self.experiment.selection,
             seed=self.seed,
             device=torch.device(self.device).type,

@@ -19,6 +19,8 @@ from awase.data.features.token_cache import TokenCache, token_cache
 from awase.types import Batch, Tokenizer
 
 _VALIDATION = 0x5917
+MEASURED = ("evaluation", "evaluation_captions")
+"""The settings that training does not read: what is measured at the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,9 @@ class ClipDataset:
     inputs: dict[str, Input]
     splits: dict[str, np.ndarray]
     fingerprint: str
+    """Of everything, the evaluation sets among it."""
+    training_fingerprint: str
+    """Of what a stage learns from and is chosen by: store, settings, the videos of train and the clips of val."""
     summary: dict[str, Any]
     clips: StoreClips = field(repr=False)
     validation: Clips = field(repr=False)
@@ -207,11 +212,13 @@ def open_howto100m(config: DataConfig, *, cache: Path, tokenizers: Mapping[str, 
         first = int(splits[list(splits)[-1]][-1]) + 1
         evaluation[name] = opened
         splits[name] = first + np.arange(len(opened.clip))
+    training = _training_fingerprint(store, wanted, train, validation)
     return ClipDataset(
         config=wanted,
         inputs=_inputs(wanted, store),
         splits=splits,
-        fingerprint=_fingerprint(store, wanted, evaluation, train, validation),
+        fingerprint=_fingerprint(wanted, evaluation, training),
+        training_fingerprint=training,
         summary=_summary(store, wanted, splits, evaluation, cached, validation),
         clips=clips,
         validation=validation,
@@ -284,19 +291,17 @@ def _evaluation(
     return EvaluationClips(held, config, text, dims, clip, tuple(caption for found in used for caption in found))
 
 
-def _fingerprint(
-    store: FeatureStore,
-    config: HowTo100MConfig,
-    evaluation: dict[str, EvaluationClips],
-    train: np.ndarray,
-    validation: Clips,
-) -> str:
-    settings = config.model_dump(mode="json", exclude={"store", "evaluation"})
-    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
-    digest = hashlib.sha256(json.dumps([store.fingerprint, settings, sets]).encode())
+def _training_fingerprint(store: FeatureStore, config: HowTo100MConfig, train: np.ndarray, validation: Clips) -> str:
+    settings = config.model_dump(mode="json", exclude={"store", *MEASURED})
+    digest = hashlib.sha256(json.dumps([store.fingerprint, settings]).encode())
     for part in (train, validation.video, validation.start_ms, validation.end_ms):
         digest.update(part.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _fingerprint(config: HowTo100MConfig, evaluation: dict[str, EvaluationClips], training: str) -> str:
+    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
+    return hashlib.sha256(json.dumps([training, config.evaluation_captions, sets]).encode()).hexdigest()
 
 
 def _summary(
