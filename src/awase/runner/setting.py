@@ -58,6 +58,11 @@ class Setting:
         """Whether a sample may have several labels."""
         return self.spec.multi_label
 
+    def set_name(self, split: str) -> str:
+        """What a split is: `<data set> <split> [<fingerprint of its samples>]`, whatever its key is."""
+        name = self.dataset.set_title(split) or f"{dataset_name(self.experiment.data)} {split}"
+        return f"{name} [{self.dataset.content_of(split)[:12]}]"
+
     def with_seed(self, seed: int) -> "Setting":
         """The same data with another seed."""
         return replace(self, seed=seed)
@@ -124,6 +129,14 @@ def open_setting(experiment: Experiment, runtime: Runtime, seed: int, fold: int 
         name: experiment.encoders.get(name) or default_encoder(dataset.inputs[name].kind) for name in dataset.modalities
     }
     return Setting(experiment, runtime, dataset, encoders, seed, fold, device, world)
+
+
+def dataset_name(data: DataConfig) -> str:
+    """The name of the data set in tables: the built-in one's, or the manifest's file name without its ending."""
+    if data.dataset != "manifest":
+        return data.dataset
+    file = data.manifest or next(iter(data.split_files.values()))
+    return file.stem if file.stem != "manifest" else file.resolve().parent.name
 
 
 def build_tokenizers(data: DataConfig, encoders: Mapping[str, EncoderConfig]) -> dict[str, Tokenizer]:

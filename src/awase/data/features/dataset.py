@@ -69,6 +69,22 @@ class ClipDataset:
         rows = [held.store.videos[clip] for held in self.evaluation.values() for clip in held.clip.tolist()]
         return (*videos, *val, *rows)
 
+    def content_of(self, split: str) -> str:
+        """The fingerprint of a split's clips; `train` has that of all that training reads."""
+        if split in self.evaluation:
+            return self.evaluation[split].store.fingerprint
+        if split == "train":
+            return self.training_fingerprint
+        names = [self.clips.store.fingerprint, *self.clips.names(self.validation)]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+    def set_title(self, split: str) -> str | None:
+        """What an evaluation set was converted as, with its published split; None for a split of the store."""
+        if split not in self.evaluation:
+            return None
+        about = self.evaluation[split].store.description
+        return " ".join(str(about[name]) for name in ("name", "split") if about.get(name))
+
     @property
     def candidate_modalities(self) -> tuple[str, ...]:
         """Those of which a clip has several inputs in training."""
