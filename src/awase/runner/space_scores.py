@@ -13,6 +13,7 @@ from awase.data import Dataset
 from awase.data.features import ClipDataset
 from awase.evaluation import Direction, Embedded, directions, embed
 from awase.evaluation.directions import ranks_between, sides_of
+from awase.evaluation.embed import first_rows
 from awase.models import Retrieval
 from awase.objectives import pair_losses
 from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast
@@ -33,7 +34,10 @@ def uses_cosine(config: RetrievalConfig) -> bool:
 
 
 def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeatures | None = None) -> Embedded:
-    """The embeddings of every sample of a split that has any modality; `present` says which the model can embed."""
+    """The embeddings of every sample of a split that has any modality; `present` says which the model can embed.
+
+    Equal texts have equal embeddings.
+    """
     loader = setting.dataset.loader(
         split,
         batch_size=EVALUATION_BATCH,
@@ -49,7 +53,23 @@ def embed_split(model: Retrieval, split: str, setting: Setting, known: KnownFeat
             known=None if known is None else lambda batch: known.of(batch, split),
         )
     several = setting.dataset.several(split, found.index.numpy())
+    found = with_equal_texts(found, same_content(setting.dataset, found.index))
     return replace(found, several={name: torch.from_numpy(clips) for name, clips in several.items()})
+
+
+def with_equal_texts(embedded: Embedded, same: Mapping[str, Int[Tensor, " samples"]]) -> Embedded:
+    """The embeddings, those of equal texts made equal to the last bit: every one is that of the first.
+
+    A matrix product rounds by the number of its rows, so that the same text in a smaller last batch comes out a little
+    different, and a tie would be decided by that. `same[modality]` numbers texts, equal ones alike.
+    """
+    changed = {}
+    for name in same.keys() & embedded.embeddings.keys():
+        firsts = first_rows(same[name])
+        place = torch.empty(int(same[name].max()) + 1, dtype=torch.int64)
+        place[same[name][firsts]] = firsts
+        changed[name] = embedded.embeddings[name][place[same[name]]]
+    return replace(embedded, embeddings={**embedded.embeddings, **changed})
 
 
 def space_metrics(
