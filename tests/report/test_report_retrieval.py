@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from retrieval_runs import SIZE, make_space, write_space
 
+from awase.records import Record
 from awase.report import Run, load, render_html, render_json
 from awase.report.groups import Group, Table, is_fraction, is_rank, tabulate
 from awase.report.retrieval_curves import curve_points
@@ -133,6 +134,27 @@ def test_folds_of_other_sizes_share_a_column_and_splits_of_other_sizes_do_not():
     assert len(by_protocol(tabulate(folds).tables[0])) == 1
     alone = [Run(make_space(method, size=size)[0]) for method, size in (("joint", 23), ("av_t", 29))]
     assert len(by_protocol(tabulate(alone).tables[0])) == 2
+
+
+def set_named(record: Record, name: str) -> Run:
+    """The run with its test set under that name in every protocol."""
+    assert record.retrieval is not None
+    found = [
+        n.model_copy(update={"protocol": {**n.protocol, "queries": name, "gallery": name}}) if n.split == "test" else n
+        for n in record.retrieval.numbers
+    ]
+    return Run(record.model_copy(update={"retrieval": record.retrieval.model_copy(update={"numbers": tuple(found)})}))
+
+
+def test_sets_of_another_content_share_no_column_but_folds_do():
+    alone = [set_named(make_space(m)[0], f"clips test [{print_}]") for m, print_ in (("joint", "a1"), ("av_t", "b2"))]
+    assert [len(part.groups) for part in by_protocol(tabulate(alone).tables[0])] == [1, 1]
+    folds = [
+        set_named(make_space("joint", fold=k)[0], f"clips test [{print_}]") for k, print_ in ((0, "a1"), (1, "b2"))
+    ]
+    assert len(by_protocol(tabulate(folds).tables[0])) == 1
+    other = [set_named(make_space("joint", fold=k)[0], f"{name} test [a1]") for k, name in ((0, "clips"), (1, "films"))]
+    assert len(by_protocol(tabulate(other).tables[0])) == 2
 
 
 # ---- intervals and differences

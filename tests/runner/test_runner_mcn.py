@@ -1,6 +1,8 @@
 """MCN from files in the published layout to ranks on both evaluation sets, through the command line."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,14 @@ from awase.distributed import ALONE
 from awase.experiments import ROOTED
 from awase.methods import build_method
 from awase.records import read_record
+from awase.report import Run, load
+from awase.report.groups import tabulate
+from awase.report.retrieval_compare import compare_spaces
+from awase.report.retrieval_numbers import by_protocol
 from awase.runner.build import build_retrieval
 from awase.runner.overrides import apply_overrides
 from awase.runner.setting import open_setting
+from awase.runner.space_again import Request, rescore
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.runner.space_work import space_work
 from awase.statistics import read_ranks
@@ -61,6 +68,85 @@ def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
         assert texts[int(embedded.index[0])] == "add cut pan"
     stages = [stage.name for stage in read_record(out / "av_t" / "seed-0").stages]
     assert stages == ["audio+video", "joint"]
+
+
+def moved_root(root: Path, folder: Path) -> Path:
+    """The same files elsewhere, with a further evaluation set beside them."""
+    folder.mkdir()
+    for name in ("howto100m", "youcook2", "msrvtt"):
+        (folder / name).symlink_to(root / name)
+    shutil.copytree(root / "words", folder / "words")
+    write_evaluation_store(folder / "more", "more", ready_clips(17, seed=5), audio_frames=512)
+    return folder
+
+
+def test_a_further_evaluation_set_and_a_moved_vocabulary_train_nothing_anew(root: Path, tmp_path: Path):
+    place = moved_root(root, tmp_path / "elsewhere")
+    first = command(root, tmp_path / "runs", 1)
+    assert execute(named(first, "mcn.av_t")) == 0
+    sets = {name: str(place / name) for name in ("youcook2", "msrvtt", "more")}
+    again = command(place, tmp_path / "again", 1, f"data.howto100m.evaluation={json.dumps(sets)}")
+    again[again.index("--cache") + 1] = first[first.index("--cache") + 1]
+    assert execute(named(again, "mcn.av_t")) == 0
+    one, two = (read_record(tmp_path / name / "av_t" / "seed-0") for name in ("runs", "again"))
+    assert [stage.reused for stage in two.stages] == [True, True]
+    assert [stage.hash for stage in one.stages] == [stage.hash for stage in two.stages]
+    assert one.data["fingerprint"] != two.data["fingerprint"]
+    assert one.retrieval is not None
+    assert two.retrieval is not None
+    known = {(n.stage, n.split, n.direction): n for n in two.retrieval.numbers}
+    assert all(known[n.stage, n.split, n.direction].metrics == n.metrics for n in one.retrieval.numbers)
+    assert {n.split for n in two.retrieval.numbers} == {"val", "youcook2", "msrvtt", "more"}
+
+
+def test_another_vocabulary_in_the_same_folder_trains_anew(root: Path, tmp_path: Path):
+    place = moved_root(root, tmp_path / "elsewhere")
+    arguments = command(place, tmp_path / "runs", 1)
+    assert execute(named(arguments, "mcn.joint")) == 0
+    shutil.rmtree(place / "words")
+    lines = (root / "vectors.txt").read_text(encoding="utf-8").splitlines()
+    (place / "vectors.txt").write_text("\n".join(line.replace("0.", "1.") for line in lines) + "\n", encoding="utf-8")
+    build_vocabulary(place / "vectors.txt", place / "words")
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "again")
+    assert execute(named(arguments, "mcn.joint")) == 0
+    one, two = (read_record(tmp_path / name / "joint" / "seed-0") for name in ("runs", "again"))
+    assert one.stages[0].hash != two.stages[0].hash
+    assert [stage.reused for stage in two.stages] == [False]
+
+
+def test_sets_are_named_by_what_they_are_and_two_under_one_key_share_no_column(root: Path, tmp_path: Path):
+    """The second run measures other clips, of the same number and ids, under the key of the first."""
+    (tmp_path / "other").mkdir()
+    for name in ("howto100m", "youcook2", "words"):
+        (tmp_path / "other" / name).symlink_to(root / name)
+    write_evaluation_store(
+        tmp_path / "other" / "msrvtt", "msrvtt", ready_clips(13, seed=4), audio_frames=512, notes={"split": "1k-A"}
+    )
+    one, two = (command(place, tmp_path / f"runs-{place.name}", 1) for place in (root, tmp_path / "other"))
+    two[two.index("--cache") + 1] = one[one.index("--cache") + 1]
+    for arguments in (one, two):
+        assert execute(named(arguments, "mcn.joint")) == 0
+    folders = [tmp_path / f"runs-{place.name}" / "joint" for place in (root, tmp_path / "other")]
+    records = [read_record(folder / "seed-0") for folder in folders]
+    sets = [{n.split: n.protocol["queries"] for n in record.retrieval.numbers} for record in records]
+    assert sets[0]["youcook2"] == sets[1]["youcook2"]
+    assert sets[0]["val"] == sets[1]["val"]
+    assert re.fullmatch(r"msrvtt \[[0-9a-f]{12}\]", sets[0]["msrvtt"])
+    assert re.fullmatch(r"msrvtt 1k-A \[[0-9a-f]{12}\]", sets[1]["msrvtt"])
+    assert re.fullmatch(r"howto100m val \[[0-9a-f]{12}\]", sets[0]["val"])
+    assert all(n.protocol["queries"] == n.protocol["gallery"] for n in records[0].retrieval.numbers)
+    (again,) = rescore(folders[0] / "seed-0", Request(split="msrvtt", directions=("text->video",)))
+    assert again.protocol.queries == sets[0]["msrvtt"]
+    first, second = (tabulate(load([folder])).tables[0].groups[0] for folder in folders)
+    assert compare_spaces(first, second, "youcook2", ("text->video",))[0].differences[1].difference == 0
+    with pytest.raises(ValueError, match="share no column: queries: 'msrvtt"):
+        compare_spaces(first, second, "msrvtt", ("text->video",))
+    # Not even where the record says that data and settings are the same.
+    said = {"method": "other", "data": records[0].data, "config": records[0].config}
+    (table,) = tabulate([Run(records[0]), Run(records[1].model_copy(update=said))]).tables
+    apart = by_protocol(table)
+    assert [len(part.groups) for part in apart] == [1, 1]
+    assert all(sets[k]["msrvtt"] in part.dataset for k, part in enumerate(apart))
 
 
 def test_several_captions_per_clip(root: Path, tmp_path: Path):

@@ -21,6 +21,7 @@ from awase import Model, Space
 from awase.config import EncoderConfig, MethodConfig, SelectionConfig
 from awase.data import Dataset
 from awase.records import Record, read_record
+from awase.runner.known import EVALUATION_BATCH
 from awase.runner.nodes import NodeRunner
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.runner.space_state import SpaceState
@@ -204,6 +205,26 @@ def test_a_median_over_all_at_infinity_is_recorded_and_the_model_can_be_saved(tm
     assert not any("MedR_all" in epoch.metrics for stage in record.stages for epoch in stage.curve)
     Space.from_pretrained(run, device="cpu", cache=tmp_path / "cache").save_pretrained(tmp_path / "saved")
     assert "MedR_all" not in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+
+
+def test_equal_texts_of_other_batches_are_equal_to_the_last_bit(tmp_path):
+    """The last batch of test has one sample, whose products are summed in another order; its text is that of the first.
+
+    From the video, the text of another clip that is the same is a tie, and a tie is not decided by rounding.
+    """
+    rows = reading_rows(sizes={"train": 41, "val": 19, "test": EVALUATION_BATCH + 1})
+    rows[-1]["text"] = rows[60]["text"]
+    data = readings_data(write_rows(tmp_path / "table.jsonl", rows))
+    made = space_experiment(data, mcn_of(space={"dim": 512}), encoders=small_encoders())
+    train(made, tmp_path / "out", tmp_path / "cache")
+    run = tmp_path / "out" / "mcn" / "seed-0"
+    embedded = read_embeddings(run, "joint", "test")
+    first, last = (embedded.ids.index(rows[row]["id"]) for row in (60, -1))
+    assert last == EVALUATION_BATCH
+    assert torch.equal(embedded.embeddings["text"][first], embedded.embeddings["text"][last])
+    assert not torch.equal(embedded.embeddings["a"][first], embedded.embeddings["a"][last])
+    ranks = read_ranks(run).select(stage="joint", split="test", direction="a->text")
+    assert min(ranks.rank[first], ranks.rank[last]) >= 1, "each has the other's equal text before it"
 
 
 def test_a_loaded_space_gives_the_embeddings_that_the_run_saved(records, place, table):

@@ -33,6 +33,8 @@ class Dataset:
     fingerprint: str
     summary: dict[str, Any]
     columns: dict[str, Column] = field(repr=False)
+    contents: dict[str, str] = field(default_factory=dict, repr=False)
+    """Split -> fingerprint of its samples: their ids and what they are made from."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -43,6 +45,19 @@ class Dataset:
     def ids(self) -> tuple[str, ...]:
         """Of all rows."""
         return self.rows.ids
+
+    def content_of(self, split: str) -> str:
+        """The fingerprint of a split's samples."""
+        return self.contents[split]
+
+    def set_title(self, split: str) -> str | None:
+        """The name that a split has by itself: none."""
+        return None
+
+    @property
+    def training_fingerprint(self) -> str:
+        """What a stage depends on: the whole table, of whose rows training and its validation are a part."""
+        return self.fingerprint
 
     @property
     def groups(self) -> tuple[str, ...] | None:

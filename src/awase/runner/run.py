@@ -24,7 +24,7 @@ from awase.runner.folder import RefusedError, claim, locked, run_folder
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.overrides import changed_settings
 from awase.runner.saved import MODEL_NAME
-from awase.runner.setting import Setting, open_setting
+from awase.runner.setting import Setting, dataset_name, open_setting
 from awase.runner.space_final import score_spaces
 from awase.runner.spec import SavedModel
 from awase.runner.tracking import Tracker
@@ -258,7 +258,7 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
     return {
         "experiment": experiment.name,
         "method": method.title,
-        "dataset": dataset_name(setting),
+        "dataset": dataset_name(experiment.data),
         "seed": setting.seed,
         "fold": setting.fold,
         "selection_metric": experiment.selection.metric,
@@ -279,15 +279,6 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def dataset_name(setting: Setting) -> str:
-    """The name of the data set in tables: the built-in one's, or the manifest's file name without its ending."""
-    data = setting.experiment.data
-    if data.dataset != "manifest":
-        return data.dataset
-    file = data.manifest or next(iter(data.split_files.values()))
-    return file.stem if file.stem != "manifest" else file.resolve().parent.name
 
 
 def stage_record(result: StageResult, probes: dict[str, float]) -> StageRecord:

@@ -74,8 +74,12 @@ def rescore(folder: Path, request: Request, *, device: str = "cpu") -> tuple[Res
     needs_val = request.post in BANKS or (request.post != "none" and request.beta is None)
     val = read_embeddings(folder, stage, "val") if needs_val else None
     cosine = (request.score or retrieval.score) == "cosine"
+    numbers = retrieval.numbers
+    name = next((one.protocol["queries"] for one in numbers if one.split == request.split), request.split)
     same = _same(folder, embedded) if request.same_caption else None
-    found = tuple(_scored(embedded, val, one, request, cosine=cosine, same=same, device=device) for one in chosen)
+    found = tuple(
+        _scored(embedded, val, one, request, name=name, cosine=cosine, same=same, device=device) for one in chosen
+    )
     if request.split != "val":
         entry = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "by": "evaluate", "stage": stage}
         note_look(folder, {**entry, **{name: value for name, value in asdict(request).items() if name != "stage"}})
@@ -139,6 +143,7 @@ def _scored(
     direction: Direction,
     request: Request,
     *,
+    name: str,
     cosine: bool,
     same: Mapping[str, Int[Tensor, " samples"]] | None,
     device: str,
@@ -157,7 +162,7 @@ def _scored(
     ranks = found.cpu().numpy()
     if request.gallery_without_missing:
         ranks = ranks[ranks >= 0]
-    protocol = _protocol(embedded, sides, direction, request, cosine)
+    protocol = _protocol(embedded, sides, direction, request, name, cosine)
     metrics = numbers_of(ranks, protocol.gallery_size)
     if not metrics:
         raise ValueError(f"No query of {direction} is left on {request.split}: no sample has what it needs.")
@@ -165,9 +170,9 @@ def _scored(
 
 
 def _protocol(
-    embedded: Embedded, sides: Sides, direction: Direction, request: Request, cosine: bool
+    embedded: Embedded, sides: Sides, direction: Direction, request: Request, name: str, cosine: bool
 ) -> RetrievalProtocol:
-    protocol = protocol_of(embedded, sides, direction, request.split, cosine=cosine)
+    protocol = protocol_of(embedded, sides, direction, name, cosine=cosine)
     if request.gallery_without_missing:
         found = int((sides.asked & sides.there[sides.match]).sum())
         protocol = replace(

@@ -120,13 +120,13 @@ def formula(direction: Direction) -> str:
 
 
 def protocol_of(
-    embedded: Embedded, sides: Sides, direction: Direction, split: str, *, cosine: bool
+    embedded: Embedded, sides: Sides, direction: Direction, name: str, *, cosine: bool
 ) -> RetrievalProtocol:
-    """What a direction of a split is measured under, without post-processing."""
+    """What a direction of the set `name` (`Setting.set_name`) is measured under, without post-processing."""
     rows, clips = len(embedded), len(embedded.one_per_clip())
     return RetrievalProtocol(
-        queries=split,
-        gallery=split,
+        queries=name,
+        gallery=name,
         num_queries=len(sides.asking),
         missing_queries=int((~sides.asked).sum()),
         gallery_size=len(sides.items),
@@ -153,6 +153,7 @@ def ranked(
     if direction.modalities & same.keys():
         best = ranks_of(embedded, direction, cosine=cosine, same=same, device=setting.device).numpy()
     asking, found = sides.asking.tolist(), sides.items[sides.match].tolist()
+    name = setting.set_name(place.split)
     groups, size, text = dataset.groups, len(sides.asking), str(direction)
     return RankTable(
         query_id=tuple(embedded.ids[row] for row in asking),
@@ -164,7 +165,7 @@ def ranked(
         rank=ranks,
         rank_same_caption=best,
         groups=None if groups is None else tuple(groups[row] for row in embedded.index[sides.asking.cpu()].tolist()),
-        protocols={(place.split, text, "none"): protocol_of(embedded, sides, direction, place.split, cosine=cosine)},
+        protocols={(place.split, text, "none"): protocol_of(embedded, sides, direction, name, cosine=cosine)},
     )
 
 

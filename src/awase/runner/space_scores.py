@@ -15,6 +15,7 @@ from awase.data.features import ClipDataset
 from awase.distributed import ALONE, World
 from awase.evaluation import Direction, Embedded, directions, embed
 from awase.evaluation.directions import ranks_between, sides_of
+from awase.evaluation.embed import first_rows
 from awase.models import Retrieval
 from awase.objectives import PairLoss, combination_loss, pair_losses
 from awase.runner.known import EVALUATION_BATCH, Known, autocast
@@ -35,7 +36,10 @@ def uses_cosine(config: RetrievalConfig) -> bool:
 
 
 def embed_split(model: Retrieval, split: str, setting: Setting, known: Known | None = None) -> Embedded:
-    """The embeddings of every sample of a split that has any modality; `present` says which the model can embed."""
+    """The embeddings of every sample of a split that has any modality; `present` says which the model can embed.
+
+    Equal texts have equal embeddings.
+    """
     loader = setting.dataset.loader(
         split,
         batch_size=EVALUATION_BATCH,
@@ -51,7 +55,28 @@ def embed_split(model: Retrieval, split: str, setting: Setting, known: Known | N
             known=None if known is None else lambda batch: known.of(batch, split),
         )
     several = setting.dataset.several(split, found.index.numpy())
+    found = with_equal_texts(found, same_content(setting.dataset, found.index))
     return replace(found, several={name: torch.from_numpy(clips) for name, clips in several.items()})
+
+
+def with_equal_texts(embedded: Embedded, same: Mapping[str, Int[Tensor, " samples"]]) -> Embedded:
+    """The embeddings, those of equal texts made equal to the last bit: every one is that of the first.
+
+    A matrix product rounds by the number of its rows, so that the same text in a smaller last batch comes out a little
+    different, and a tie would be decided by that. `same[modality]` numbers texts, equal ones alike.
+    """
+    places = {}
+    for name in same.keys() & embedded.embeddings.keys():
+        firsts = first_rows(same[name])
+        place = torch.empty(int(same[name].max()) + 1, dtype=torch.int64)
+        place[same[name][firsts]] = firsts
+        places[name] = place[same[name]]
+
+    def equal(embeddings: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value[places[name]] if name in places else value for name, value in embeddings.items()}
+
+    keyed = {key: equal(own) for key, own in embedded.keyed.items()}
+    return replace(embedded, embeddings=equal(embedded.embeddings), keyed=keyed)
 
 
 def space_metrics(

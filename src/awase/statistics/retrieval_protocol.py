@@ -16,12 +16,12 @@ LEFT_OUT = "left out"
 class RetrievalProtocol:
     """The conditions of one direction of one retrieval task; all fields take part in equality.
 
-    `queries` and `gallery` name the sets ("youcook2 validation", "msrvtt 1k-A"), `num_queries` and `gallery_size` are
-    counted with the missing ones, `missing_queries` and `missing_items` of them have no embedding. `score` is a formula
-    ("t.v", "t.a", "t.(v+a)") of raw products, or of cosines with `normalised`. `correct`: whether the own item alone is
-    right, every item with the same caption, or, where a clip has several captions, any of them. `captions_per_item` is
-    a mean. `post_processing` is the name of one; those that look at the test queries
-    begin with "transductive".
+    `queries` and `gallery` name the sets by what they are, with a fingerprint ("msrvtt 1k-A [0f3b6c1d2e4a]"), whatever
+    their key in an experiment. `num_queries` and `gallery_size` are counted with the missing ones, `missing_queries`
+    and `missing_items` of them have no embedding. `score` is a formula ("t.v", "t.a", "t.(v+a)") of raw products, or of
+    cosines with `normalised`. `correct`: whether the own item alone is right, every item with the same caption, or,
+    where a clip has several captions, any of them; `captions_per_item` is a mean. `post_processing` is the name of one;
+    those that look at the test queries begin with "transductive".
     """
 
     queries: str

@@ -216,6 +216,50 @@ def test_evaluation_sets_are_splits(dataset: ClipDataset):
     assert dataset.summary["evaluation"]["youcook2"]["rows_sharing_a_caption"] == 2
 
 
+OTHER_SETTINGS = {
+    "modalities": ("audio", "text"),
+    "streams": ("video_2d",),
+    "clips_per_video": 4,
+    "min_time_s": 11.0,
+    "max_words": 5,
+    "candidates": 2,
+    "audio_frames": 900,
+    "padding": "reference",
+    "text": "joined",
+    "validation_videos": 3,
+    "validation_clips": 3,
+}
+"""Another value of every setting that training, or the validation that chooses its epochs, reads."""
+
+
+def test_training_depends_on_what_it_reads_and_not_on_evaluation_or_folders(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+):
+    """Every setting of a store is changed in turn."""
+    root, store, youcook2 = folders
+    plain = opened(root, config(store))
+    moved = tmp_path / "moved"
+    moved.symlink_to(store)
+    unread = {
+        "store": opened(root, config(moved)),
+        "evaluation": opened(root, config(store, {"youcook2": youcook2})),
+        "evaluation_captions": opened(root, config(store, evaluation_captions="all")),
+    }
+    assert {*OTHER_SETTINGS, *unread} == set(HowTo100MConfig.model_fields)
+    assert {data.training_fingerprint for data in unread.values()} == {plain.training_fingerprint}
+    assert unread["evaluation"].fingerprint != plain.fingerprint, "a run says what it was measured on"
+    prints = {plain.training_fingerprint}
+    for name, value in OTHER_SETTINGS.items():
+        given = config(store)
+        howto = given.howto100m.model_copy(update={name: value})
+        prints.add(opened(root, given.model_copy(update={"howto100m": howto})).training_fingerprint)
+    seeded = config(store).model_copy(update={"split_seed": 7})
+    prints.add(opened(root, seeded).training_fingerprint)
+    other, _ = write_howto_store(tmp_path / "other", Sizes(videos=7, seconds=67))
+    prints.add(opened(root, config(other)).training_fingerprint)
+    assert len(prints) == 1 + len(OTHER_SETTINGS) + 2
+
+
 def test_all_captions_of_a_clip(folders: tuple[Path, Path, Path], tmp_path: Path):
     clips = ready_clips(3)
     several = [type(clip)(clip.id, clip.video, (*clip.captions, "more salt"), clip.streams) for clip in clips]

@@ -21,6 +21,8 @@ from awase.data.features.token_cache import TokenCache, token_cache
 from awase.types import Batch, Tokenizer
 
 _VALIDATION = 0x5917
+MEASURED = ("evaluation", "evaluation_captions")
+"""The settings that training does not read: what is measured at the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,9 @@ class ClipDataset:
     inputs: dict[str, Input]
     splits: dict[str, np.ndarray]
     fingerprint: str
+    """Of everything, the evaluation sets among it."""
+    training_fingerprint: str
+    """Of what a stage learns from and is chosen by: store, settings, the videos of train and the clips of val."""
     summary: dict[str, Any]
     clips: StoreClips = field(repr=False)
     validation: Clips = field(repr=False)
@@ -65,6 +70,22 @@ class ClipDataset:
         val = [videos[video] for video in self.validation.video.tolist()]
         rows = [held.store.videos[clip] for held in self.evaluation.values() for clip in held.clip.tolist()]
         return (*videos, *val, *rows)
+
+    def content_of(self, split: str) -> str:
+        """The fingerprint of a split's clips; `train` has that of all that training reads."""
+        if split in self.evaluation:
+            return self.evaluation[split].store.fingerprint
+        if split == "train":
+            return self.training_fingerprint
+        names = [self.clips.store.fingerprint, *self.clips.names(self.validation)]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+    def set_title(self, split: str) -> str | None:
+        """What an evaluation set was converted as, with its published split; None for a split of the store."""
+        if split not in self.evaluation:
+            return None
+        about = self.evaluation[split].store.description
+        return " ".join(str(about[name]) for name in ("name", "split") if about.get(name))
 
     @property
     def candidate_modalities(self) -> tuple[str, ...]:
@@ -209,11 +230,13 @@ def open_howto100m(config: DataConfig, *, cache: Path, tokenizers: Mapping[str, 
         first = int(splits[list(splits)[-1]][-1]) + 1
         evaluation[name] = opened
         splits[name] = first + np.arange(len(opened.clip))
+    training = _training_fingerprint(store, wanted, train, validation)
     return ClipDataset(
         config=wanted,
         inputs=_inputs(wanted, store),
         splits=splits,
-        fingerprint=_fingerprint(store, wanted, evaluation, train, validation),
+        fingerprint=_fingerprint(wanted, evaluation, training),
+        training_fingerprint=training,
         summary=_summary(store, wanted, splits, evaluation, cached, validation),
         clips=clips,
         validation=validation,
@@ -286,19 +309,17 @@ def _evaluation(
     return EvaluationClips(held, config, text, dims, clip, tuple(caption for found in used for caption in found))
 
 
-def _fingerprint(
-    store: FeatureStore,
-    config: HowTo100MConfig,
-    evaluation: dict[str, EvaluationClips],
-    train: np.ndarray,
-    validation: Clips,
-) -> str:
-    settings = config.model_dump(mode="json", exclude={"store", "evaluation"})
-    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
-    digest = hashlib.sha256(json.dumps([store.fingerprint, settings, sets]).encode())
+def _training_fingerprint(store: FeatureStore, config: HowTo100MConfig, train: np.ndarray, validation: Clips) -> str:
+    settings = config.model_dump(mode="json", exclude={"store", *MEASURED})
+    digest = hashlib.sha256(json.dumps([store.fingerprint, settings]).encode())
     for part in (train, validation.video, validation.start_ms, validation.end_ms):
         digest.update(part.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _fingerprint(config: HowTo100MConfig, evaluation: dict[str, EvaluationClips], training: str) -> str:
+    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
+    return hashlib.sha256(json.dumps([training, config.evaluation_captions, sets]).encode()).hexdigest()
 
 
 def _summary(
