@@ -239,3 +239,12 @@ def test_the_control_draws_clips_of_whole_videos_on(root: Path, tmp_path: Path):
     (stage,) = build_method(method.method, setting.method_context(), method.settings)
     step = space_work(build_retrieval(stage, setting.spec), stage, ("text.head",), setting).forward
     assert step.shift == 4
+
+
+def test_steps_without_clusters_are_noted_in_the_record(root: Path, tmp_path: Path):
+    """Batches of 8, 8 and 4 clips, half of which are pushed: the queue of 16 is full before the sixth and last step."""
+    many = "methods.0.settings.retrieval.clustering.num_clusters=20"
+    assert execute(named(command(root, tmp_path / "runs", 1, many), "mcn.joint")) == 0
+    notes = read_record(tmp_path / "runs" / "joint" / "seed-0").notes
+    said = "Stage 'joint' took 5 steps without the clustering term: there were fewer rows than its 20 clusters."
+    assert said in notes

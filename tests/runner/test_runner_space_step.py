@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from space_samples import NUM_CLUSTERS, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of, taken
+from space_samples import NUM_CLUSTERS, WIDTHS, Shares, loop_of, model_of, rows_of, slow_mms, stage_of, step_of, taken
 from torch import Tensor
 from torch.nn import functional as F
 
 from awase.runner.space_state import SpaceState
+from awase.runner.space_work import EpochRule
 
 
 def slow_loss(model, batch, labels: Tensor, centroids: Tensor) -> Tensor:
@@ -237,3 +238,26 @@ def test_a_batch_where_nobody_has_anything_to_compare_costs_nothing():
     assert torch.equal(found.total, torch.zeros(5))
     found.total.mean().backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("clusters", "lacking"), [(4, 0), (9, 2), (90, 12)])
+def test_steps_without_clusters_are_counted_and_said_once(clusters, lacking, caplog):
+    """Batches of four rows and a queue of eight, which counts when it is full: the third step has twelve rows."""
+    stage = stage_of(clustering={"num_clusters": clusters, "queue_rows": 8, "refit_every": 2})
+    model = model_of(stage)
+    loop = loop_of(model, stage, Shares(rows_of(16), 4))
+    with caplog.at_level("WARNING", logger="awase"):
+        loop.run()
+    assert loop.work.rule.facts() == {"steps_without_clusters": lacking}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (lacking > 0)
+    assert all(f"fewer rows than the {clusters} clusters" in text for text in said)
+    assert loop.work.rule.state_dict()["steps_without_clusters"] == lacking, "an interruption keeps the count"
+
+
+def test_without_clustering_no_step_lacks_it():
+    stage = stage_of(clustering=None)
+    rule = EpochRule(step_of(model_of(stage), stage).state)
+    rule.after_backward(0)
+    rule.on_epoch_end(0)
+    assert rule.facts() == {}

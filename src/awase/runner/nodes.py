@@ -234,6 +234,7 @@ class NodeRunner:
         finally:
             writer.close()
         return {
+            **work.rule.facts(),
             "curve": [entry.model_dump() for entry in result.curve],
             "best_epoch": result.best_epoch,
             "still_improving": result.still_improving and not stage.measure_ends,  # a measurement is as long as it is

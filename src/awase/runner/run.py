@@ -306,3 +306,11 @@ def notes(stages: Sequence[StageResult]) -> Iterator[str]:
                 f"Stage {stage.name!r} was still improving on validation at the end of its {stage.training.epochs} "
                 "epochs; more epochs would probably change its numbers."
             )
+        lacking = result.facts.get("steps_without_clusters")
+        if lacking:
+            assert stage.retrieval is not None
+            assert stage.retrieval.clustering is not None
+            yield (
+                f"Stage {stage.name!r} took {lacking} steps without the clustering term: there were fewer rows than "
+                f"its {stage.retrieval.clustering.num_clusters} clusters."
+            )

@@ -1,7 +1,9 @@
 """What a stage in a joint space gives the loop: batches, losses, validation."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +28,7 @@ from awase.training.loop import Work
 from awase.training.parts import set_modes
 from awase.types import Batch, RetrievalOutput
 
+log = logging.getLogger(__name__)
 Presence = Mapping[str, Bool[Tensor, " batch"] | None]
 
 
@@ -174,14 +177,50 @@ def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class EpochRule(Rule):
-    """Plain training that tells the clustering when an epoch begins."""
+    """Plain training that tells the clustering when an epoch begins, and counts the steps that had no clusters.
+
+    It says once in the log how many these were, when there are clusters, or after an epoch without any.
+    """
+
+    steps_without_clusters: Tensor
 
     def __init__(self, state: SpaceState) -> None:
         super().__init__()
         self._memory = (state.memory,)  # in a tuple: its tensors belong to the model, not to the rule
+        self._said = False
+        self.register_buffer("steps_without_clusters", torch.zeros((), dtype=torch.long))
 
     def begin(self, epoch: int, phase: str | None) -> None:
         """Called before each step."""
         memory = self._memory[0]
         if memory is not None:
             memory.begin_epoch(epoch)
+
+    def after_backward(self, step: int) -> None:
+        """Called after each step."""
+        memory = self._memory[0]
+        if memory is None:
+            return
+        if memory.state["fitted"]:
+            self._say()
+        else:
+            self.steps_without_clusters += 1
+
+    def on_epoch_end(self, epoch: int) -> None:
+        """Called after each epoch."""
+        self._say()
+
+    def facts(self) -> dict[str, Any]:
+        """`steps_without_clusters`, where there is clustering."""
+        return {} if self._memory[0] is None else {"steps_without_clusters": int(self.steps_without_clusters)}
+
+    def _say(self) -> None:
+        memory = self._memory[0]
+        if memory is None or self._said or not self.steps_without_clusters:
+            return
+        self._said = True
+        log.warning(
+            "%d steps had no clustering term: there were fewer rows than the %d clusters",
+            int(self.steps_without_clusters),
+            memory.num_clusters,
+        )
