@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_spaces import (
     INPUTS,
     TRAINING,
@@ -16,6 +17,7 @@ from tiny_spaces import (
     train,
     write_rows,
 )
+from watched_runs import stopped_and_repeated
 
 from awase.config import CombinationsConfig, Experiment, MethodConfig, Runtime
 from awase.distributed import ALONE
@@ -173,3 +175,22 @@ def test_wrong_combinations_are_refused() -> None:
         build_method(
             "pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"temperatures": {"a+b": 0.1}}}
         )
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_was_interrupted_ends_with_the_same_bits(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    longer = TRAINING.model_copy(update={"epochs": 4})
+    made = experiment_of(table, method_of(together=together), joint=longer)
+    (whole,) = train(made, tmp_path / "whole", tmp_path / "a", checkpoint_every_s=0)
+    (half,) = stopped_and_repeated(
+        lambda: train(made, tmp_path / "half", tmp_path / "b", checkpoint_every_s=0), monkeypatch
+    )
+    expected, found = (
+        load_file(tmp_path / cache / "stages" / record.stages[-1].hash / "model.safetensors")
+        for record, cache in ((whole, "a"), (half, "b"))
+    )
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert [n.metrics for n in whole.retrieval.numbers] == [n.metrics for n in half.retrieval.numbers]

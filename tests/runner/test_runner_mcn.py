@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from howto_layout import SMALL, write_howto_layout
+from howto_layout import SMALL, ready_clips, write_howto_layout
 from small_mcn import command, named, small_settings, write_root
 
 from awase.cli.main import execute
 from awase.config import Runtime
+from awase.data.features import write_evaluation_store
 from awase.distributed import ALONE
+from awase.encoders.word2vec import build_vocabulary
 from awase.experiments import ROOTED
 from awase.methods import build_method
 from awase.records import read_record

@@ -24,8 +24,9 @@ def part_of(state_name: str) -> str:
     kind, _, rest = state_name.partition(".")
     modality = rest.partition(".")[0]
     if ADAPTER_MARK in state_name:
-        key = state_name.partition(ADAPTER_MARK)[2].rpartition(".")[0]
-        return f"{modality}.adapter" if key in ("", DEFAULT_KEY) else f"{modality}.adapter.{key}"
+        key, _, matrix = state_name.partition(ADAPTER_MARK)[2].rpartition(".")
+        own = matrix in ("A", "B") and key != DEFAULT_KEY
+        return f"{modality}.adapter.{key}" if own else f"{modality}.adapter"
     if kind == "encoders":
         return f"{modality}.encoder"
     return f"{modality}.{OF_A_MODALITY[kind]}" if kind in OF_A_MODALITY else kind

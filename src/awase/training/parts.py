@@ -43,8 +43,9 @@ def set_modes(model: Classifier | Retrieval, trained: Sequence[str]) -> None:
             for name, head in children.named_children():
                 head.train(f"{name}.{OF_A_MODALITY[attribute]}" in trained)
     for path, module in model.named_modules():
-        if ADAPTER_MARK in f".{path}.":
-            module.train(part_of(f"{path}.") in trained)
+        first = next((name for name, _ in module.named_parameters()), None)
+        if ADAPTER_MARK in f".{path}." and first is not None and part_of(f"{path}.{first}") in trained:
+            module.train()
     if isinstance(model, Classifier):
         model.fusion.train("fusion" in trained)
 
