@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from awase.runner.space_state import SpaceState
-from awase.runner.space_work import EpochRule
+from awase.runner.space_work import EpochRule, begin_anew
 
 
 def slow_loss(model, batch, labels: Tensor, centroids: Tensor) -> Tensor:
@@ -261,3 +261,30 @@ def test_without_clustering_no_step_lacks_it():
     rule.after_backward(0)
     rule.on_epoch_end(0)
     assert rule.facts() == {}
+
+
+@pytest.mark.parametrize(("first", "least"), [(0.3, 0.01), (0.005, 0.005)])
+def test_a_learned_temperature_is_held_up_before_each_step(first, least):
+    stage = stage_of(loss="info_nce", learn_temperature=True, temperature=first, clustering=None)
+    state = step_of(model_of(stage), stage).state
+    rule = EpochRule(state)
+    with torch.no_grad():
+        state.log_temperature.fill_(-20.0)
+    rule.begin(0, None)
+    assert float(state.temperature.detach()) == pytest.approx(least)
+    with torch.no_grad():
+        state.log_temperature.fill_(0.5)
+    rule.begin(0, None)
+    assert float(state.log_temperature.detach()) == 0.5
+    assert rule.state_dict().keys() == {"steps_without_clusters"}
+
+
+def test_batch_statistics_begin_anew_where_a_pattern_names_the_encoder():
+    stage = stage_of(begin=("batch_statistics",)).model_copy(update={"train": ("*.encoder",)})
+    model = model_of(stage)
+    for name in ("a", "v"):
+        model.encoders[name].norm = torch.nn.BatchNorm1d(3)
+        model.encoders[name].norm.running_mean.fill_(5.0)
+    begin_anew(model, stage, ("v.encoder",))
+    means = {name: float(model.encoders[name].norm.running_mean[0]) for name in ("a", "v")}
+    assert means == {"a": 5.0, "v": 0.0}

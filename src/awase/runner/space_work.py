@@ -17,7 +17,15 @@ from awase.data.features import ClipDataset
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
-from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
+from awase.objectives import (
+    Candidates,
+    ClusterMemory,
+    PairLoss,
+    centroid_contrast,
+    fused_mean,
+    pair_losses,
+    reconstruction,
+)
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
@@ -61,14 +69,17 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     )
 
 
-def begin_anew(model: Retrieval, stage: StageConfig) -> None:
-    """Forgets what the stage's configuration says of what it inherited (`RetrievalConfig.begin`)."""
+def begin_anew(model: Retrieval, stage: StageConfig, trained: tuple[str, ...]) -> None:
+    """Forgets what the stage's configuration says of what it inherited (`RetrievalConfig.begin`).
+
+    Batch statistics are those of the encoders among the parts `trained`.
+    """
     assert stage.retrieval is not None, "the stage has a joint space"
     assert isinstance(model.objective, SpaceState), "the runner built the model"
     model.objective.begin(stage.retrieval.begin)
     if "batch_statistics" not in stage.retrieval.begin:
         return
-    learning = [name for name in stage.modalities if f"{name}.encoder" in stage.train]
+    learning = [name for name in stage.modalities if f"{name}.encoder" in trained]
     for module in (module for name in learning for module in model.encoders[name].modules()):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
@@ -177,7 +188,8 @@ def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class EpochRule(Rule):
-    """Plain training that tells the clustering when an epoch begins, and counts the steps that had no clusters.
+    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, and counts the
+    steps that had no clusters.
 
     It says once in the log how many these were, when there are clusters, or after an epoch without any.
     """
@@ -186,19 +198,19 @@ class EpochRule(Rule):
 
     def __init__(self, state: SpaceState) -> None:
         super().__init__()
-        self._memory = (state.memory,)  # in a tuple: its tensors belong to the model, not to the rule
+        self._state = (state,)  # in a tuple: its tensors belong to the model, not to the rule
         self._said = False
         self.register_buffer("steps_without_clusters", torch.zeros((), dtype=torch.long))
 
     def begin(self, epoch: int, phase: str | None) -> None:
         """Called before each step."""
-        memory = self._memory[0]
-        if memory is not None:
-            memory.begin_epoch(epoch)
+        self._state[0].hold()
+        if self._memory is not None:
+            self._memory.begin_epoch(epoch)
 
     def after_backward(self, step: int) -> None:
         """Called after each step."""
-        memory = self._memory[0]
+        memory = self._memory
         if memory is None:
             return
         if memory.state["fitted"]:
@@ -212,10 +224,14 @@ class EpochRule(Rule):
 
     def facts(self) -> dict[str, Any]:
         """`steps_without_clusters`, where there is clustering."""
-        return {} if self._memory[0] is None else {"steps_without_clusters": int(self.steps_without_clusters)}
+        return {} if self._memory is None else {"steps_without_clusters": int(self.steps_without_clusters)}
+
+    @property
+    def _memory(self) -> ClusterMemory | None:
+        return self._state[0].memory
 
     def _say(self) -> None:
-        memory = self._memory[0]
+        memory = self._memory
         if memory is None or self._said or not self.steps_without_clusters:
             return
         self._said = True
