@@ -21,6 +21,7 @@ from awase.objectives import (
     over_present,
     pair_losses,
     reconstruction,
+    triangle_area,
 )
 
 ROWS, WIDTH, DIM, CANDIDATES, CLUSTERS = 11, 5, 3, 2, 3
@@ -70,6 +71,18 @@ def pair(loss: Callable[..., Tensor], mask: Tensor | None = None, **options: Ten
         own = {name: value[share] for name, value in options.items()}
         present = None if mask is None else local(mask, share)
         return with_gradients(loss(x, y, present=present, world=world, **own), parameters, world)
+
+    return case
+
+
+def set_of_three(loss: Callable[..., Tensor], mask: Tensor | None = None) -> Case:
+    """A loss of an anchor and items of two embeddings."""
+
+    def case(share: slice, world: World) -> dict[str, Tensor]:
+        parameters = {"x": weights(0), "y": weights(1), "z": weights(2)}
+        found = [inputs(seed)[share] @ matrix for seed, matrix in enumerate(parameters.values())]
+        present = None if mask is None else local(mask, share)
+        return with_gradients(loss(*found, present=present, world=world), parameters, world)
 
     return case
 
@@ -161,6 +174,8 @@ ROW_CASES: dict[str, Case] = {
     "max_margin-group": pair(max_margin, group=GROUP),
     "max_margin-group-absent": pair(max_margin, HERE, group=GROUP),
     "mil_nce": candidates,
+    "triangle_area": set_of_three(triangle_area),
+    "triangle_area-absent": set_of_three(triangle_area, HERE),
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,
