@@ -5,6 +5,7 @@ row, those under `all|` are the same on every process.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from awase.objectives import (
     pair_losses,
     reconstruction,
     triangle_area,
+    volume,
 )
 
 ROWS, WIDTH, DIM, CANDIDATES, CLUSTERS = 11, 5, 3, 2, 3
@@ -176,6 +178,8 @@ ROW_CASES: dict[str, Case] = {
     "mil_nce": candidates,
     "triangle_area": set_of_three(triangle_area),
     "triangle_area-absent": set_of_three(triangle_area, HERE),
+    "volume-smoothed": set_of_three(partial(volume, smoothing=0.2)),
+    "volume-smoothed-absent": set_of_three(partial(volume, smoothing=0.2), HERE),
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,

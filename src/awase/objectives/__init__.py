@@ -13,7 +13,7 @@ from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
 from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
-from awase.objectives.spans import triangle_area
+from awase.objectives.spans import triangle_area, volume
 
 __all__ = [
     "CONTRASTIVE",
@@ -43,4 +43,5 @@ __all__ = [
     "sigmoid",
     "sinkhorn_plan",
     "triangle_area",
+    "volume",
 ]

@@ -87,9 +87,19 @@ class Similarities:
         """
         return self.own(gather_rows(self.scores.logsumexp(dim=0)[None], self.world).logsumexp(dim=0))
 
-    def both_ways(self) -> Float[Tensor, " rows"]:
-        """-log softmax_row(s)_ii - log softmax_column(s)_ii."""
-        return self.logsumexp_rows() + self.logsumexp_columns() - 2 * self.matching
+    def both_ways(self, smoothing: float = 0.0) -> Float[Tensor, " rows"]:
+        """-log softmax_row(s)_ii - log softmax_column(s)_ii, of absent rows and columns that are hidden.
+
+        With smoothing that share of each target is spread evenly over the samples that are present.
+        """
+        losses = self.logsumexp_rows() + self.logsumexp_columns() - 2 * self.matching
+        if smoothing == 0:
+            return losses
+        scores = self.scores
+        if self.present is not None and self.all_present is not None:
+            scores = scores * (self.present[:, None] & self.all_present)
+        even = (scores.sum(dim=1) + self.sum_columns(scores)) / self.num_present
+        return losses + smoothing * (2 * self.matching - even)
 
     def sum_columns(self, values: Float[Tensor, "rows columns"]) -> Float[Tensor, " rows"]:
         """sum_j v_ji for each own y_i, over the rows j of all processes."""
