@@ -1,6 +1,7 @@
 """Adapters of combinations from the method to the record: what learns, what stands still, what a task is asked in."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from awase.evaluation.directions import side
 from awase.evaluation.ranks import exact_ranks
 from awase.methods import build_method
 from awase.methods.context import MethodContext
+from awase.objectives import info_nce, span_loss, triangle_area
 from awase.runner.nodes import NodeRunner
 from awase.runner.setting import open_setting
 from awase.runner.space_files import read_embeddings
+from awase.runner.space_scores import combination_losses
 
 KEYS = ("a+b", "a+text", "b+text", "a+b+text")
 SPACE: dict[str, Any] = {
@@ -159,6 +162,27 @@ def test_apart_the_shared_space_is_that_of_mcn_alone(table: Path, tmp_path: Path
         torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("of_set", ["triangle", "volume"])
+def test_what_a_set_has_changes_the_weights_of_its_own_adapters_alone(table: Path, tmp_path: Path, of_set: str) -> None:
+    fused, spanned = (
+        runner_of(experiment_of(table, method_of(combination=fields)), tmp_path / "cache").stages["combinations"]
+        for fields in (COMBINATION, {**COMBINATION, "of_set": of_set})
+    )
+    for name, value in fused.tensors.items():
+        own = ".lora.a+b+text." in name
+        assert torch.equal(value, spanned.tensors[name]) != own, name
+
+
+def test_a_set_has_the_temperature_of_its_key_or_of_the_space() -> None:
+    parts = {name: torch.randn(7, 5, generator=torch.Generator().manual_seed(n)) for n, name in enumerate(INPUTS)}
+    key, nobody = "a+b+text", dict.fromkeys(INPUTS)
+    for temperatures, expected in (({}, 0.3), ({key: 0.2}, 0.2)):
+        config = CombinationsConfig(keys=(key,), of_set="triangle", temperatures=temperatures, weights={key: 2.0})
+        found = combination_losses({key: parts}, nobody, info_nce, config, temperature=0.3)
+        whole = span_loss(parts, nobody, partial(triangle_area, temperature=expected))
+        torch.testing.assert_close(found[f"combination {key}"], 2 * whole)
+
+
 def test_wrong_combinations_are_refused() -> None:
     context = MethodContext(tuple(INPUTS), {}, TRAINING)
     with pytest.raises(ValueError, match="no combination a\\+video; valid names: a\\+b, a\\+text"):
@@ -175,6 +199,12 @@ def test_wrong_combinations_are_refused() -> None:
         build_method(
             "pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"temperatures": {"a+b": 0.1}}}
         )
+    with pytest.raises(ValueError, match=r"three modalities; given: a\+b\+c\+d"):
+        CombinationsConfig(keys=("a+b+c", "a+b+c+d"), of_set="triangle")
+    with pytest.raises(ValueError, match="nothing is for of_set='volume'"):
+        CombinationsConfig(keys=("a+b", "a+b+c"), learn=("a+b",), of_set="volume")
+    with pytest.raises(ValueError, match="at the temperature of the space"):
+        build_method("pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"of_set": "volume"}})
 
 
 @pytest.mark.parametrize("together", [False, True])

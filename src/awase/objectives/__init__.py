@@ -3,7 +3,7 @@
 from awase.objectives.centroids import centroid_contrast, fused_mean
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
 from awase.objectives.clustering import ClusterMemory
-from awase.objectives.combinations import combination_loss
+from awase.objectives.combinations import SpanLoss, combination_loss, span_loss
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
 from awase.objectives.kmeans import Clusters, assign, kmeans
@@ -22,6 +22,7 @@ __all__ = [
     "Clusters",
     "PairLoss",
     "SampleLoss",
+    "SpanLoss",
     "assign",
     "balanced_assignment",
     "binary_cross_entropy",
@@ -42,6 +43,7 @@ __all__ = [
     "reconstruction",
     "sigmoid",
     "sinkhorn_plan",
+    "span_loss",
     "triangle_area",
     "volume",
 ]

@@ -114,7 +114,8 @@ class SpaceStep:
         combinations = self.config.combinations
         if combinations is None:
             return {}
-        return combination_losses(output.keyed, present, self.state.contrast(), combinations, world=self.setting.world)
+        loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
+        return combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
