@@ -22,6 +22,7 @@ from awase.objectives import (
     over_present,
     pair_losses,
     reconstruction,
+    similarity_distillation,
     triangle_area,
     volume,
 )
@@ -87,6 +88,13 @@ def set_of_three(loss: Callable[..., Tensor], mask: Tensor | None = None) -> Cas
         return with_gradients(loss(*found, present=present, world=world), parameters, world)
 
     return case
+
+
+def distilled(mask: Tensor | None = None) -> Case:
+    def loss(x: Tensor, y: Tensor, z: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        return similarity_distillation((x, y), (y, z), softening=2.0, present=present, world=world)
+
+    return set_of_three(loss, mask)
 
 
 def learnt_temperature(share: slice, world: World) -> dict[str, Tensor]:
@@ -180,6 +188,8 @@ ROW_CASES: dict[str, Case] = {
     "triangle_area-absent": set_of_three(triangle_area, HERE),
     "volume-smoothed": set_of_three(partial(volume, smoothing=0.2)),
     "volume-smoothed-absent": set_of_three(partial(volume, smoothing=0.2), HERE),
+    "similarity_distillation": distilled(),
+    "similarity_distillation-absent": distilled(HERE),
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,

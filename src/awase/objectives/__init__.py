@@ -12,6 +12,7 @@ from awase.objectives.mil_nce import mil_nce
 from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
+from awase.objectives.similarity_distillation import similarity_distillation
 from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
 from awase.objectives.spans import triangle_area, volume
 
@@ -42,6 +43,7 @@ __all__ = [
     "pair_losses",
     "reconstruction",
     "sigmoid",
+    "similarity_distillation",
     "sinkhorn_plan",
     "span_loss",
     "triangle_area",

@@ -87,6 +87,14 @@ class Similarities:
         """
         return self.own(gather_rows(self.scores.logsumexp(dim=0)[None], self.world).logsumexp(dim=0))
 
+    def log_softmax_rows(self) -> Float[Tensor, "rows columns"]:
+        """log softmax over the y_j of all processes."""
+        return self.scores.log_softmax(dim=1)
+
+    def log_softmax_columns(self) -> Float[Tensor, "rows columns"]:
+        """log softmax over the x_i of all processes, the entries of the own ones."""
+        return self.scores - gather_rows(self.scores.logsumexp(dim=0)[None], self.world).logsumexp(dim=0)
+
     def both_ways(self, smoothing: float = 0.0) -> Float[Tensor, " rows"]:
         """-log softmax_row(s)_ii - log softmax_column(s)_ii, of absent rows and columns that are hidden.
 
