@@ -31,6 +31,8 @@ class CombinationsConfig(Frozen):
     of_set: Literal["one_versus_fused", "triangle", "volume"] = "one_versus_fused"
     """What keys of three and more modalities have, each modality in turn against the others of a sample: the loss of
     the space with the mean of the others; the area of the triangle of exactly three; or the volume of all."""
+    tether: float = Field(0, ge=0)
+    """Weight of the divergence, per key of two modalities that learns, of its similarities from those of the space."""
     gradient: Literal["all", "adapters"] = "all"
     """Whether a combination's loss also reaches the shared parts where these learn, or adapters alone."""
     execution: Literal["batched", "loop"] = "batched"
@@ -63,4 +65,6 @@ class CombinationsConfig(Frozen):
             raise ValueError(
                 f"No key that learns has three modalities, so nothing is for of_set={self.of_set!r}; leave it out."
             )
+        if self.tether and min(sizes.values()) > 2:
+            raise ValueError("A tether is of keys of two modalities, and none of those learns; leave it out.")
         return self

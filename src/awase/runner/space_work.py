@@ -21,7 +21,7 @@ from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
-from awase.runner.space_scores import combination_losses, space_metrics, uses_cosine
+from awase.runner.space_scores import combination_losses, space_metrics, tether_losses, uses_cosine
 from awase.runner.space_state import SpaceState
 from awase.runner.work import train_loader
 from awase.training.loop import Work
@@ -115,7 +115,9 @@ class SpaceStep:
         if combinations is None:
             return {}
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
-        return combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
+        own = combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
+        shared = output.embeddings
+        return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
