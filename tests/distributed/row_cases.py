@@ -5,6 +5,7 @@ row, those under `all|` are the same on every process.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from awase.objectives import (
     over_present,
     pair_losses,
     reconstruction,
+    similarity_distillation,
+    triangle_area,
+    volume,
 )
 
 ROWS, WIDTH, DIM, CANDIDATES, CLUSTERS = 11, 5, 3, 2, 3
@@ -72,6 +76,25 @@ def pair(loss: Callable[..., Tensor], mask: Tensor | None = None, **options: Ten
         return with_gradients(loss(x, y, present=present, world=world, **own), parameters, world)
 
     return case
+
+
+def set_of_three(loss: Callable[..., Tensor], mask: Tensor | None = None) -> Case:
+    """A loss of an anchor and items of two embeddings."""
+
+    def case(share: slice, world: World) -> dict[str, Tensor]:
+        parameters = {"x": weights(0), "y": weights(1), "z": weights(2)}
+        found = [inputs(seed)[share] @ matrix for seed, matrix in enumerate(parameters.values())]
+        present = None if mask is None else local(mask, share)
+        return with_gradients(loss(*found, present=present, world=world), parameters, world)
+
+    return case
+
+
+def distilled(mask: Tensor | None = None) -> Case:
+    def loss(x: Tensor, y: Tensor, z: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        return similarity_distillation((x, y), (y, z), softening=2.0, present=present, world=world)
+
+    return set_of_three(loss, mask)
 
 
 def learnt_temperature(share: slice, world: World) -> dict[str, Tensor]:
@@ -161,6 +184,12 @@ ROW_CASES: dict[str, Case] = {
     "max_margin-group": pair(max_margin, group=GROUP),
     "max_margin-group-absent": pair(max_margin, HERE, group=GROUP),
     "mil_nce": candidates,
+    "triangle_area": set_of_three(triangle_area),
+    "triangle_area-absent": set_of_three(triangle_area, HERE),
+    "volume-smoothed": set_of_three(partial(volume, smoothing=0.2)),
+    "volume-smoothed-absent": set_of_three(partial(volume, smoothing=0.2), HERE),
+    "similarity_distillation": distilled(),
+    "similarity_distillation-absent": distilled(HERE),
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from awase.objectives import combination_loss, info_nce
+from awase.objectives import combination_loss, info_nce, span_loss, triangle_area, volume
 
 TEMPERATURE = 0.2
 NAMES = ("audio", "text", "video")
@@ -90,3 +90,16 @@ def test_two_are_the_loss_of_the_pair_and_one_is_refused() -> None:
     assert torch.equal(combination_loss(pair, nobody, loss), loss(embeddings["audio"], embeddings["video"]))
     with pytest.raises(ValueError, match="two or more modalities; given: audio"):
         combination_loss({"audio": embeddings["audio"]}, nobody, loss)
+
+
+@pytest.mark.parametrize("span", [triangle_area, volume])
+def test_each_modality_in_turn_is_the_anchor_of_what_is_spanned(span) -> None:
+    embeddings, has = embeddings_of(), PRESENT["some"]
+    audio, text, video = (embeddings[name] for name in NAMES)
+    whole = torch.tensor([all(has[name][row] for name in NAMES) for row in range(7)])
+    present = {name: None if all(rows) else torch.tensor(rows) for name, rows in has.items()}
+    found = span_loss(embeddings, present, span)
+    terms = [span(*each, present=whole) for each in ((audio, text, video), (text, video, audio), (video, text, audio))]
+    torch.testing.assert_close(found, sum(terms) / 3)
+    assert found[whole].all()
+    assert not found[~whole].any()

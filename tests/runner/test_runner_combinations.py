@@ -1,6 +1,7 @@
 """Adapters of combinations from the method to the record: what learns, what stands still, what a task is asked in."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,24 @@ from tiny_spaces import (
     train,
     write_rows,
 )
+from torch import nn
 from watched_runs import stopped_and_repeated
 
-from awase.config import CombinationsConfig, Experiment, MethodConfig, Runtime
+from awase.adapters import Bank
+from awase.config import AdapterConfig, CombinationsConfig, Experiment, MethodConfig, Runtime
 from awase.distributed import ALONE
+from awase.encoders.gated import GatedUnit
 from awase.evaluation import directions
 from awase.evaluation.directions import side
 from awase.evaluation.ranks import exact_ranks
 from awase.methods import build_method
 from awase.methods.context import MethodContext
+from awase.models.keyed import project_keys
+from awase.objectives import info_nce, similarity_distillation, span_loss, triangle_area
 from awase.runner.nodes import NodeRunner
 from awase.runner.setting import open_setting
 from awase.runner.space_files import read_embeddings
+from awase.runner.space_scores import combination_losses, tether_losses
 
 KEYS = ("a+b", "a+text", "b+text", "a+b+text")
 SPACE: dict[str, Any] = {
@@ -159,6 +166,78 @@ def test_apart_the_shared_space_is_that_of_mcn_alone(table: Path, tmp_path: Path
         torch.testing.assert_close(both[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("of_set", ["triangle", "volume"])
+def test_what_a_set_has_changes_the_weights_of_its_own_adapters_alone(table: Path, tmp_path: Path, of_set: str) -> None:
+    fused, spanned = (
+        runner_of(experiment_of(table, method_of(combination=fields)), tmp_path / "cache").stages["combinations"]
+        for fields in (COMBINATION, {**COMBINATION, "of_set": of_set})
+    )
+    for name, value in fused.tensors.items():
+        own = ".lora.a+b+text." in name
+        assert torch.equal(value, spanned.tensors[name]) != own, name
+
+
+def test_a_set_has_the_temperature_of_its_key_or_of_the_space() -> None:
+    parts = {name: torch.randn(7, 5, generator=torch.Generator().manual_seed(n)) for n, name in enumerate(INPUTS)}
+    key, nobody = "a+b+text", dict.fromkeys(INPUTS)
+    for temperatures, expected in (({}, 0.3), ({key: 0.2}, 0.2)):
+        config = CombinationsConfig(keys=(key,), of_set="triangle", temperatures=temperatures, weights={key: 2.0})
+        found = combination_losses({key: parts}, nobody, info_nce, config, temperature=0.3)
+        whole = span_loss(parts, nobody, partial(triangle_area, temperature=expected))
+        torch.testing.assert_close(found[f"combination {key}"], 2 * whole)
+
+
+def test_a_tether_changes_the_adapters_of_pairs_alone(table: Path, tmp_path: Path) -> None:
+    free, held = (
+        runner_of(experiment_of(table, method_of(combination=fields)), tmp_path / "cache").stages["combinations"]
+        for fields in (COMBINATION, {**COMBINATION, "tether": 2.0})
+    )
+    for name, value in free.tensors.items():
+        of_pair = any(f".lora.{key}." in name for key in KEYS[:3])
+        assert torch.equal(value, held.tensors[name]) != of_pair, name
+
+
+def heads_with_adapters(keys: tuple[str, ...]) -> nn.ModuleDict:
+    """Projections with an adapter per key, of random weights so that each key's embeddings are its own."""
+    heads = nn.ModuleDict({name: GatedUnit(5, 3) for name in INPUTS})
+    for seed, key in enumerate(keys):
+        for name in key.split("+"):
+            Bank.inject(heads[name], AdapterConfig(targets="*", rank=2), key=key, seed=seed)
+    for name, parameter in heads.named_parameters():
+        if ".lora." in name:
+            nn.init.normal_(parameter)
+    for head in heads.values():
+        Bank(head).activate(None)
+    return heads
+
+
+def test_the_gradient_of_a_tether_reaches_the_adapters_of_its_key_alone() -> None:
+    keys, present = KEYS[:2], {"a": None, "b": torch.arange(7) != 3, "text": None}
+    heads, temperature = heads_with_adapters(keys), torch.tensor(0.2, requires_grad=True)
+    features = {name: torch.randn(7, 5, generator=torch.Generator().manual_seed(n)) for n, name in enumerate(INPUTS)}
+    shared = {name: head(features[name]) for name, head in heads.items()}
+    keyed: dict[str, dict[str, torch.Tensor]] = {key: {} for key in keys}
+    for name, head in heads.items():
+        own = [key for key in keys if name in key.split("+")]
+        rows = features[name].expand(len(own), -1, -1)
+        for key, embedding in zip(own, project_keys(head, rows, own, apart=True), strict=True):
+            keyed[key][name] = embedding
+    held, free = (CombinationsConfig(keys=keys, tether=weight) for weight in (2.0, 0.0))
+    assert tether_losses(keyed, shared, present, free, temperature=temperature) == {}
+    found = tether_losses(keyed, shared, present, held, temperature=temperature)
+    assert list(found) == [f"tether {key}" for key in keys]
+    expected = similarity_distillation(
+        (keyed["a+b"]["a"], keyed["a+b"]["b"]), (shared["a"], shared["b"]), temperature=0.2, present=present["b"]
+    )
+    torch.testing.assert_close(found["tether a+b"], 2 * expected)
+    assert not found["tether a+b"][3].any()
+    found["tether a+b"].sum().backward()
+    # In one pass of all keys another key's gradient is zeros.
+    reached = {name for name, value in heads.named_parameters() if value.grad is not None and value.grad.any()}
+    assert reached == {name for name, _ in heads.named_parameters() if ".lora.a+b." in name}
+    assert temperature.grad is None
+
+
 def test_wrong_combinations_are_refused() -> None:
     context = MethodContext(tuple(INPUTS), {}, TRAINING)
     with pytest.raises(ValueError, match="no combination a\\+video; valid names: a\\+b, a\\+text"):
@@ -175,6 +254,16 @@ def test_wrong_combinations_are_refused() -> None:
         build_method(
             "pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"temperatures": {"a+b": 0.1}}}
         )
+    with pytest.raises(ValueError, match=r"three modalities; given: a\+b\+c\+d"):
+        CombinationsConfig(keys=("a+b+c", "a+b+c+d"), of_set="triangle")
+    with pytest.raises(ValueError, match="nothing is for of_set='volume'"):
+        CombinationsConfig(keys=("a+b", "a+b+c"), learn=("a+b",), of_set="volume")
+    with pytest.raises(ValueError, match="none of those learns"):
+        CombinationsConfig(keys=("a+b", "a+b+c"), learn=("a+b+c",), tether=1.0)
+    with pytest.raises(ValueError, match="tether is of softmaxes"):
+        build_method("pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"tether": 1.0}})
+    with pytest.raises(ValueError, match="at the temperature of the space"):
+        build_method("pair_adapters", context, {"retrieval": {"loss": "mms"}, "combination": {"of_set": "volume"}})
 
 
 @pytest.mark.parametrize("together", [False, True])

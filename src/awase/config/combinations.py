@@ -11,8 +11,8 @@ from awase.config.parts import AdapterConfig
 class CombinationsConfig(Frozen):
     """Which combinations have adapters, where these sit, and what draws each combination's modalities together.
 
-    Every combination has the loss of the space between its two modalities, or, of three and more, between each
-    modality and the mean of the others; its gradient reaches its own adapters and no other's.
+    Every combination has the loss of the space between its two modalities, or, of three and more, what `of_set` says;
+    its gradient reaches its own adapters and no other's.
     """
 
     keys: tuple[str, ...] = Field(min_length=1)
@@ -28,6 +28,11 @@ class CombinationsConfig(Frozen):
     """Per key; one that is not named has 1."""
     temperatures: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Per key; one that is not named has the temperature of the space."""
+    of_set: Literal["one_versus_fused", "triangle", "volume"] = "one_versus_fused"
+    """What keys of three and more modalities have, each modality in turn against the others of a sample: the loss of
+    the space with the mean of the others; the area of the triangle of exactly three; or the volume of all."""
+    tether: float = Field(0, ge=0)
+    """Weight of the divergence, per key of two modalities that learns, of its similarities from those of the space."""
     gradient: Literal["all", "adapters"] = "all"
     """Whether a combination's loss also reaches the shared parts where these learn, or adapters alone."""
     execution: Literal["batched", "loop"] = "batched"
@@ -52,4 +57,14 @@ class CombinationsConfig(Frozen):
             unknown = sorted(set(what) - set(self.keys))
             if unknown:
                 raise ValueError(f"There is no combination {', '.join(unknown)}; there are {', '.join(self.keys)}.")
+        sizes = {key: len(key.split("+")) for key in self.learned}
+        large = [key for key, size in sizes.items() if size > 3]
+        if self.of_set == "triangle" and large:
+            raise ValueError(f"A triangle has three modalities; given: {', '.join(large)}. Use of_set='volume'.")
+        if self.of_set != "one_versus_fused" and max(sizes.values()) < 3:
+            raise ValueError(
+                f"No key that learns has three modalities, so nothing is for of_set={self.of_set!r}; leave it out."
+            )
+        if self.tether and min(sizes.values()) > 2:
+            raise ValueError("A tether is of keys of two modalities, and none of those learns; leave it out.")
         return self

@@ -101,6 +101,11 @@ class RetrievalConfig(Frozen):
             raise ValueError("Combinations have no candidates: their loss cannot be mil_nce; use mms or info_nce.")
         if self.combinations is not None and self.combinations.temperatures and self.loss not in SOFTMAX:
             raise ValueError(f"The loss {self.loss!r} of a combination has no temperature of its own; use info_nce.")
+        if self.combinations is not None and self.combinations.tether and self.loss not in SOFTMAX:
+            raise ValueError("A tether is of softmaxes at the temperature of the space; use the loss info_nce.")
+        of_set = None if self.combinations is None else self.combinations.of_set
+        if of_set in ("triangle", "volume") and self.loss not in SOFTMAX:
+            raise ValueError(f"of_set={of_set!r} is a softmax at the temperature of the space; use the loss info_nce.")
         if self.learn_temperature and not has:
             raise ValueError(f"The loss {self.loss!r} has no temperature to learn; set learn_temperature=false.")
         if self.temperature is not None and not has:

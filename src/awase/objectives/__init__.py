@@ -3,7 +3,7 @@
 from awase.objectives.centroids import centroid_contrast, fused_mean
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
 from awase.objectives.clustering import ClusterMemory
-from awase.objectives.combinations import combination_loss
+from awase.objectives.combinations import SpanLoss, combination_loss, span_loss
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
 from awase.objectives.kmeans import Clusters, assign, kmeans
@@ -12,7 +12,9 @@ from awase.objectives.mil_nce import mil_nce
 from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
+from awase.objectives.similarity_distillation import similarity_distillation
 from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
+from awase.objectives.spans import triangle_area, volume
 
 __all__ = [
     "CONTRASTIVE",
@@ -21,6 +23,7 @@ __all__ = [
     "Clusters",
     "PairLoss",
     "SampleLoss",
+    "SpanLoss",
     "assign",
     "balanced_assignment",
     "binary_cross_entropy",
@@ -40,5 +43,9 @@ __all__ = [
     "pair_losses",
     "reconstruction",
     "sigmoid",
+    "similarity_distillation",
     "sinkhorn_plan",
+    "span_loss",
+    "triangle_area",
+    "volume",
 ]

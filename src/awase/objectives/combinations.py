@@ -1,6 +1,6 @@
 """The losses of combinations of modalities, each in embeddings of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,6 +10,9 @@ from torch.nn import functional as F
 from awase.distributed import ALONE, World
 from awase.objectives.contrastive import PairLoss
 from awase.objectives.presence import all_of, everyone, without_absent
+
+SpanLoss = Callable[..., Float[Tensor, " batch"]]
+"""(x, *others, *, present, world) -> losses."""
 
 
 def combination_loss(
@@ -38,6 +41,27 @@ def combination_loss(
         others = [other for other in names if other != name]
         fused, there = _fused([embeddings[other] for other in others], [present[other] for other in others])
         terms.append(loss(embeddings[name], fused, present=all_of([present[name], there]), world=world))
+    return torch.stack(terms).mean(dim=0)
+
+
+def span_loss(
+    embeddings: Mapping[str, Float[Tensor, "batch dim"]],
+    present: Mapping[str, Bool[Tensor, " batch"] | None],
+    span: SpanLoss,
+    *,
+    world: World = ALONE,
+) -> Float[Tensor, " batch"]:
+    """The mean over modalities m of span(z_m, the others' embeddings), m being the anchor; per sample.
+
+    `span` is `triangle_area` or `volume`, with its temperature. A sample that lacks any of the modalities is 0 and
+    nobody's negative.
+    """
+    names = sorted(embeddings)
+    whole = all_of([present[name] for name in names])
+    terms = []
+    for name in names:
+        others = [embeddings[other] for other in names if other != name]
+        terms.append(span(embeddings[name], *others, present=whole, world=world))
     return torch.stack(terms).mean(dim=0)
 
 

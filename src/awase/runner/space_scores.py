@@ -17,7 +17,17 @@ from awase.evaluation import Direction, Embedded, directions, embed
 from awase.evaluation.directions import ranks_between, sides_of
 from awase.evaluation.embed import first_rows
 from awase.models import Retrieval
-from awase.objectives import PairLoss, combination_loss, pair_losses
+from awase.objectives import (
+    PairLoss,
+    SpanLoss,
+    combination_loss,
+    pair_losses,
+    similarity_distillation,
+    span_loss,
+    triangle_area,
+    volume,
+)
+from awase.objectives.presence import all_of
 from awase.runner.known import EVALUATION_BATCH, Known, autocast
 from awase.runner.setting import Setting
 from awase.runner.space_files import numbered
@@ -26,6 +36,7 @@ from awase.statistics import retrieval_metrics
 
 KS = (1, 5, 10)
 OVER_ALL = "MedR_all"
+SPANS: dict[str, SpanLoss] = {"triangle": triangle_area, "volume": volume}
 RAW = ("mms", "mil_nce")
 """Losses of raw dot products; the others are of cosines. A space is scored with what it was trained with."""
 
@@ -158,7 +169,8 @@ def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState, 
             keyed = {
                 key: {name: value[rows] for name, value in values.items()} for key, values in embedded.keyed.items()
             }
-            terms |= combination_losses(keyed, present, loss, config.combinations)
+            now = float(state.temperature)
+            terms |= combination_losses(keyed, present, loss, config.combinations, temperature=now)
         total += sum(float(value.sum()) for value in terms.values())
     return total / len(embedded)
 
@@ -169,14 +181,48 @@ def combination_losses(
     loss: PairLoss,
     config: CombinationsConfig,
     *,
+    temperature: Tensor | float,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
-    """The weighted loss per sample of every combination that learns, under `combination audio+text`."""
+    """The weighted loss per sample of every combination that learns, under `combination audio+text`.
+
+    `temperature` is that of the space, which `loss` has too, and of keys without their own.
+    """
     found = {}
     for key in config.learned:
-        own = partial(loss, temperature=config.temperatures[key]) if key in config.temperatures else loss
-        weight = config.weights.get(key, 1.0)
-        found[f"combination {key}"] = weight * combination_loss(keyed[key], present, own, world=world)
+        if config.of_set in SPANS and len(keyed[key]) > 2:
+            span = partial(SPANS[config.of_set], temperature=config.temperatures.get(key, temperature))
+            losses = span_loss(keyed[key], present, span, world=world)
+        else:
+            own = partial(loss, temperature=config.temperatures[key]) if key in config.temperatures else loss
+            losses = combination_loss(keyed[key], present, own, world=world)
+        found[f"combination {key}"] = config.weights.get(key, 1.0) * losses
+    return found
+
+
+def tether_losses(
+    keyed: Mapping[str, Mapping[str, Tensor]],
+    shared: Mapping[str, Tensor],
+    present: Mapping[str, Tensor | None],
+    config: CombinationsConfig,
+    *,
+    temperature: Tensor | float,
+    world: World = ALONE,
+) -> dict[str, Tensor]:
+    """What holds each pair that learns to the similarities of the `shared` space, under `tether audio+text`.
+
+    `temperature` is that of the space. It and the shared embeddings get no gradient. None where the weight is 0.
+    """
+    if config.tether == 0:
+        return {}
+    found, fixed = {}, temperature.detach() if isinstance(temperature, Tensor) else temperature
+    for key in config.learned:
+        names = sorted(keyed[key])
+        if len(names) == 2:
+            new, old = ((side[names[0]], side[names[1]]) for side in (keyed[key], shared))
+            both = all_of([present[name] for name in names])
+            losses = similarity_distillation(new, old, temperature=fixed, present=both, world=world)
+            found[f"tether {key}"] = config.tether * losses
     return found
 
 

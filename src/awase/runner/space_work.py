@@ -29,7 +29,7 @@ from awase.objectives import (
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
-from awase.runner.space_scores import combination_losses, space_metrics, uses_cosine
+from awase.runner.space_scores import combination_losses, space_metrics, tether_losses, uses_cosine
 from awase.runner.space_state import SpaceState
 from awase.runner.work import train_loader
 from awase.training.loop import Work
@@ -125,7 +125,10 @@ class SpaceStep:
         combinations = self.config.combinations
         if combinations is None:
             return {}
-        return combination_losses(output.keyed, present, self.state.contrast(), combinations, world=self.setting.world)
+        loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
+        own = combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
+        shared = output.embeddings
+        return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
