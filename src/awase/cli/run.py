@@ -77,12 +77,13 @@ def run(
             check_experiment(experiment, runtime)
         for experiment in experiments:
             records += len(run_experiment(experiment, runtime, folder / experiment.name if several else folder))
-            _write_page(folder)
+            write_page(folder)
     print(report.render_markdown(report.load([folder])))
     print(f"{records} runs are done; see {folder / 'report.html'}", file=sys.stderr)
 
 
-def _write_page(folder: Path) -> None:
+def write_page(folder: Path) -> None:
+    """Writes `report.html` of the runs below the folder."""
     from awase import report
     from awase.files import write_text
 

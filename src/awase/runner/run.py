@@ -72,6 +72,13 @@ def check_experiment(experiment: Experiment, runtime: Runtime) -> None:
         check_request(open_setting(experiment, runtime, experiment.seeds[0], fold, ALONE))
 
 
+def known_splits(experiment: Experiment, runtime: Runtime) -> tuple[str, ...]:
+    """What a run is scored on, validation among them; of folds, the first. Raises what opening the data raises."""
+    fold = experiment.folds[0] if experiment.folds else None
+    dataset = open_setting(experiment, runtime, experiment.seeds[0], fold, ALONE).dataset
+    return tuple(split for split in dataset.splits if split != "train")
+
+
 def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
     """The record of one method with one seed on one fold; the folder's own where it is done already."""
     folder = run_folder(out, method.title, setting.seed, setting.fold)
