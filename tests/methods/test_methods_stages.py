@@ -258,6 +258,7 @@ SETTINGS = {
     "mmbt": {"text": "audio", "other": "video"},
     "pmf": PAIR,
     "pmf_l": PAIR,
+    "pair_heads": {"pair": "audio+video"},
 }
 MEASURED = ("gradient_blending", "gradient_blending_online")
 """Methods whose measuring stages train as the last one does, so that `training` changes all of them."""

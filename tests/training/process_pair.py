@@ -3,6 +3,7 @@
 The script is called `SCRIPT RANK FOLDER`, and `as_one_of_two` is the whole of it.
 """
 
+import faulthandler
 import os
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def as_one_of_two(
     more: Callable[[World, Path], None] | None = None,
 ) -> None:
     """What one of the processes does: `NAME-RANK.safetensors` for every case, and `more`; a warning is an error."""
+    faulthandler.enable()  # an abort says where
     warnings.simplefilter("error")
     rank, folder = int(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
@@ -62,6 +64,10 @@ def as_one_of_two(
     world.barrier()
     dist.destroy_process_group()
     assert current_world() == ALONE
+    # All is written. On a busy machine torch now and then aborts while Python ends ("terminate called without an
+    # active exception"), which says nothing of what was computed.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def noted(loop: Loop) -> list[dict[str, Tensor]]:
