@@ -12,7 +12,8 @@ from training_samples import Batches, assert_same, make_loop, metrics, plain, sa
 from awase.config import SelectionConfig, TrainConfig
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
 from awase.training.digest import tensors_digest
-from awase.training.loop import Loop, TrainingDivergedError
+from awase.training.divergence import TrainingDivergedError
+from awase.training.loop import Loop
 from awase.training.parts import frozen_tensors, match_parts, trained_tensors
 
 LOSS = SelectionConfig(metric="loss", direction="min")
@@ -224,11 +225,7 @@ def test_losses_that_are_looked_at_late_still_name_the_step_and_keep_the_checkpo
     path = tmp_path / "checkpoint.safetensors"
     writer, batches = CheckpointWriter(path), Batches(samples(23), 5)
     loop = make_loop(tiny_model(), config(), batches=batches, writer=writer, checkpoint_every_s=every_s)
-
-    def note(batch, losses) -> None:
-        loop._pending.append((loop.progress.optimiser_step, batch, losses))
-
-    loop._note = note  # as on a GPU
+    loop.losses.late = True  # as on a GPU
     third_of_the_second_epoch = list(batches.epoch(1))[2]
     sentence = (
         rf"The loss is not finite at optimiser step 7 of epoch 1 for the samples {third_of_the_second_epoch.ids[0]}\."

@@ -29,7 +29,7 @@ from awase.runner.space_final import score_spaces
 from awase.runner.spec import SavedModel
 from awase.runner.tracking import Tracker
 from awase.statistics import write_predictions
-from awase.training.loop import TrainingDivergedError
+from awase.training.divergence import TrainingDivergedError
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from awase.models.parts import part_of
 from awase.records import Epoch
 from awase.training.average import WeightAverage
 from awase.training.checkpoint import Checkpoint, CheckpointWriter
+from awase.training.divergence import LossesNoted, check_weights
 from awase.training.observed import Observed
 from awase.training.optimisers import (
     build_optimiser,
@@ -29,10 +30,6 @@ from awase.training.optimisers import (
     set_rate,
 )
 from awase.types import Batch, Loader
-
-
-class TrainingDivergedError(ArithmeticError):
-    """The loss stopped being a number; the last good checkpoint was kept."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class Loop:
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(work.batches) // config.accumulate)
-        self._pending: list[tuple[int, Batch, Tensor]] = []
+        self.losses = LossesNoted(settings.device)
         self._saved_at = time.monotonic()
 
     def run(self, checkpoint: Checkpoint | None = None) -> LoopResult:
@@ -186,7 +183,9 @@ class Loop:
         if losses.requires_grad:  # not where every sample lacks the modalities that learn
             rule.backward(forward, losses)
         self.observed.note_scores(forward)
-        self._note(batch, losses.detach())
+        self.losses.note(self.progress.optimiser_step, batch, losses.detach())
+        if self.losses.is_due:
+            self._check_losses()
 
     def _average_gradients(self, samples: int) -> None:
         """Every gradient there is becomes the mean over the samples of all processes.
@@ -210,34 +209,10 @@ class Loop:
         if gradients:
             torch._foreach_div_(gradients, count)
 
-    def _note(self, batch: Batch, losses: Tensor) -> None:
-        """Keeps the losses until they are looked at: at once on the CPU, seldom on a GPU, where a look costs."""
-        self._pending.append((self.progress.optimiser_step, batch, losses))
-        if self.settings.device == "cpu" or len(self._pending) >= 50:
-            self._check_losses()
-
     def _check_losses(self) -> None:
-        for step, batch, losses in self._pending:
-            finite = torch.isfinite(losses).cpu()
-            if not bool(finite.all()):
-                ids = [name for name, good in zip(batch.ids, finite.tolist(), strict=True) if not good]
-                raise TrainingDivergedError(
-                    f"The loss is not finite at optimiser step {step} of epoch {self.progress.epoch} for the samples "
-                    f"{', '.join(ids[:20])}. The last good checkpoint was kept; "
-                    "a lower learning rate, warm-up, or clip_norm usually helps, and so does a look at these samples."
-                )
-            self.progress.loss_sum += float(losses.double().sum())
-            self.progress.loss_count += len(losses)
-        self._pending.clear()
-
-    def _check_weights(self) -> None:
-        for name, value in self.tensors.items():
-            if not bool(torch.isfinite(value).all()):
-                raise TrainingDivergedError(
-                    f"{name} is not finite after optimiser step {self.progress.optimiser_step} of epoch "
-                    f"{self.progress.epoch}. The last good checkpoint was kept; a lower learning rate, warm-up, or "
-                    "clip_norm usually helps."
-                )
+        for total, count in self.losses.take(self.progress.epoch):
+            self.progress.loss_sum += total
+            self.progress.loss_count += count
 
     def _finish_epoch(self) -> None:
         progress = self.progress
@@ -306,7 +281,7 @@ class Loop:
         if self.settings.writer is None or not self.settings.world.is_first:
             return
         self._check_losses()
-        self._check_weights()
+        check_weights(self.tensors, self.progress.optimiser_step, self.progress.epoch)
         tensors = {f"weights|{name}": value for name, value in self.tensors.items()}
         tensors |= {f"best|{name}": value for name, value in self.best.items()}
         state = optimiser_tensors(self.optimiser, self.parameters)
