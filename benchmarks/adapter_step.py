@@ -171,15 +171,31 @@ def _kind(name: str, shapes: Any) -> str:
     return "elementwise, norms, copies" if name.startswith("aten::") else "autograd and python"
 
 
-def main() -> None:
-    """Prints the entries and the profile, or one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="the size of ViT-B")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the benchmarks of adapters have in common: threads, repeats, device, type, JSON."""
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--bfloat16", action="store_true", help="autocast, adapters in float32")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def machine_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a measurement was made with."""
+    return {
+        "processor": torch.cuda.get_device_name() if arguments.device == "cuda" else processor_name(),
+        "torch": torch.__version__,
+        "peft": peft.__version__,
+        "threads": arguments.threads,
+        "dtype": "bfloat16" if arguments.bfloat16 else "float32",
+    }
+
+
+def main() -> None:
+    """Prints the entries and the profile, or one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the size of ViT-B")
+    add_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     size = Size(768, 12, 197, 4) if arguments.full else Size(384, 6, 128, 8)
@@ -189,11 +205,7 @@ def main() -> None:
         times = measure(steps, arguments.repeats, device)
         profiles = {name: where_time_goes(steps[name], device) for name in ("floor", "ours", "peft")}
     machine = {
-        "processor": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
-        "torch": torch.__version__,
-        "peft": peft.__version__,
-        "threads": arguments.threads,
-        "dtype": "bfloat16" if arguments.bfloat16 else "float32",
+        **machine_of(arguments),
         "layers": LAYERS,
         "rank": RANK,
         **vars(size),

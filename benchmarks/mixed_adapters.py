@@ -20,13 +20,12 @@ from typing import Any
 
 import peft
 import torch
-from adapter_step import LAYERS, RANK, Block, Size, measure
+from adapter_step import LAYERS, RANK, Block, Size, add_options, machine_of, measure
 from torch import Tensor, nn
 
 from awase.adapters import Bank
 from awase.config import AdapterConfig
 from awase.encoders.gated import GatedUnit
-from awase.runner.provenance import processor_name
 
 SIZE = Size(384, 6, 128, 16)
 VECTOR_BATCH, VECTOR_IN, VECTOR_OUT = 256, 4096, 4096
@@ -181,22 +180,12 @@ def main() -> None:
     """Prints the entries, or one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--bfloat16", action="store_true", help="autocast, adapters in float32")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with torch.autocast(arguments.device, dtype=torch.bfloat16, enabled=arguments.bfloat16):
         rows = entries(arguments.keys, arguments.repeats, arguments.device)
-    machine = {
-        "processor": torch.cuda.get_device_name() if arguments.device == "cuda" else processor_name(),
-        "torch": torch.__version__,
-        "peft": peft.__version__,
-        "threads": arguments.threads,
-        "dtype": "bfloat16" if arguments.bfloat16 else "float32",
-    }
+    machine = machine_of(arguments)
     if arguments.json:
         print(json.dumps({"machine": machine, "entries": rows}))
         return

@@ -10,6 +10,7 @@ column of ones), which takes the copy's place. In every order the base product i
 B = 0 the output equals the base layer's bit for bit.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,16 +32,20 @@ def frozen_linear(
 
     Computes in the type of `x`, or in autocast's; `a` and `b` keep their own type, and their gradients have it.
     """
+    return in_own_type(_FrozenLinear.apply, x, weight, bias, a, b, scale)
+
+
+def in_own_type(
+    function: Callable[..., Any], x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Tensor | float
+) -> Tensor:
+    """`function` of all that is given, outside of autocast, with `x`, `weight` and `bias` in the type it asks for."""
     device = x.device.type
-    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
-        return _apply(x, weight, bias, a, b, scale)
-    dtype = torch.get_autocast_dtype(device)
-    with torch.autocast(device, enabled=False):
-        return _apply(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), a, b, scale)
-
-
-def _apply(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    output: Tensor = _FrozenLinear.apply(x, weight, bias, a, b, scale)
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            cast: Tensor = function(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), *rest)
+            return cast
+    output: Tensor = function(x, weight, bias, *rest)
     return output
 
 

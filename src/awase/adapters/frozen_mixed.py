@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from awase.adapters.frozen_linear import in_own_type
+
 
 def frozen_mixed(
     x: Float[Tensor, "groups rows inputs"],
@@ -27,17 +29,7 @@ def frozen_mixed(
 
     Computes in the type of `x`, or in autocast's; `a` and `b` keep their own type, and their gradients have it.
     """
-    device = x.device.type
-    if not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
-        return _apply(x, weight, bias, a, b)
-    dtype = torch.get_autocast_dtype(device)
-    with torch.autocast(device, enabled=False):
-        return _apply(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), a, b)
-
-
-def _apply(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-    output: Tensor = _FrozenMixed.apply(x, weight, bias, a, b)
-    return output
+    return in_own_type(_FrozenMixed.apply, x, weight, bias, a, b)
 
 
 class _FrozenMixed(torch.autograd.Function):

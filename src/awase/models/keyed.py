@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from awase.adapters import Bank
 from awase.encoders.blocks import BlockEncoder
 from awase.fusion.rows import encode_zeros, put, put_encoded, take_inputs
+from awase.models.parts import ADAPTER_MARK
 from awase.types import Encoded, Inputs, map_inputs
 
 Execution = Literal["batched", "loop"]
@@ -100,7 +101,7 @@ def _under(bank: Bank, key: str, encoder: BlockEncoder, hidden: Inputs) -> Tenso
 @contextmanager
 def _standing_still(module: nn.Module) -> Iterator[None]:
     """What runs inside gives no gradient to parameters other than adapters'."""
-    own = [p for name, p in module.named_parameters() if p.requires_grad and ".lora." not in f".{name}"]
+    own = [p for name, p in module.named_parameters() if p.requires_grad and ADAPTER_MARK not in f".{name}"]
     for parameter in own:
         parameter.requires_grad_(False)
     try:

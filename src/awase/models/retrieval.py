@@ -43,6 +43,10 @@ class Retrieval(nn.Module):
         self.combinations = tuple(combinations)
         self.execution: Execution = execution
         self.apart = apart
+        self.adapted = tuple(
+            name for name in self.encoders if set(self.combinations) & set(Bank(self.encoders[name]).keys())
+        )
+        """The modalities whose encoder has adapters of combinations: it must see their inputs."""
         for name in self.adapted:
             cut_below_adapters(self._block_encoder(name))
 
@@ -55,12 +59,6 @@ class Retrieval(nn.Module):
     def mixes(self) -> bool:
         """Never: a modality's features do not depend on the other modalities."""
         return False
-
-    @property
-    def adapted(self) -> tuple[str, ...]:
-        """The modalities whose encoder has adapters of combinations: it must see their inputs."""
-        own = set(self.combinations)
-        return tuple(name for name in self.modalities if own & set(Bank(self.encoders[name]).keys()))
 
     def embed(self, encoded: Mapping[str, Encoded]) -> dict[str, Float[Tensor, "batch dim"]]:
         """The embeddings of features, float32, not normalised."""

@@ -5,7 +5,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from awase.report.groups import Group, Table, tabulate
+from awase.records import BankNumber, SpaceNumber
+from awase.report.groups import Group, Stat, Table, tabulate
 from awase.report.load import Run
 from awase.report.retrieval_bank import bank_stat
 from awase.report.retrieval_numbers import (
@@ -56,28 +57,34 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
                 if stat is None:
                     continue
                 tested = number.stage == last and number.split != "val" and not same
+                published = published_number(group, number.split, number.direction, metric) if tested else None
                 found.append(
-                    {
-                        "experiment": table.experiment,
-                        "method": group.method,
-                        "dataset": table.dataset,
-                        "split": number.split,
-                        "stage": number.stage,
-                        "direction": number.direction,
+                    _row(table, group, number, metric, stat)
+                    | {
                         "trained": is_trained(group, number.stage, number.direction),
-                        "metric": metric,
                         "same_text_right": same,
-                        "mean": _finite(stat.mean),
-                        "std": _finite(stat.std),
-                        "seeds": len(stat.per_seed),
-                        "folds": len(group.folds),
-                        "published": published_number(group, number.split, number.direction, metric)
-                        if tested
-                        else None,
+                        "published": published,
                         "protocol": {**number.protocol, **({"correct": SAME_CAPTION} if same else {})},
                     }
                 )
     return found
+
+
+def _row(table: Table, group: Group, number: SpaceNumber | BankNumber, metric: str, stat: Stat) -> dict[str, Any]:
+    """What rows of raw and of inductive numbers have in common."""
+    return {
+        "experiment": table.experiment,
+        "method": group.method,
+        "dataset": table.dataset,
+        "split": number.split,
+        "stage": number.stage,
+        "direction": number.direction,
+        "metric": metric,
+        "mean": _finite(stat.mean),
+        "std": _finite(stat.std),
+        "seeds": len(stat.per_seed),
+        "folds": len(group.folds),
+    }
 
 
 def _finite(value: float | None) -> float | None:
@@ -102,22 +109,8 @@ def _bank_rows(table: Table, group: Group) -> list[dict[str, Any]]:
             if stat is None:
                 continue
             found.append(
-                {
-                    "experiment": table.experiment,
-                    "method": group.method,
-                    "dataset": table.dataset,
-                    "split": number.split,
-                    "stage": number.stage,
-                    "direction": number.direction,
-                    "metric": metric,
-                    "mean": _finite(stat.mean),
-                    "std": _finite(stat.std),
-                    "seeds": len(stat.per_seed),
-                    "folds": len(group.folds),
-                    "bank": number.bank,
-                    "bank_queries": number.bank_queries,
-                    "protocol": number.protocol,
-                }
+                _row(table, group, number, metric, stat)
+                | {"bank": number.bank, "bank_queries": number.bank_queries, "protocol": number.protocol}
             )
     return found
 

@@ -13,16 +13,14 @@ import numpy as np
 from awase.config import ArrayInput, AudioInput, DataConfig, HowTo100MConfig, Input, TextInput
 from awase.data.features.clip_loader import RowLoader, Sharing, VideoLoader
 from awase.data.features.clip_source import Clips, EvaluationClips, StoreClips, TextMaker, Wanted
-from awase.data.features.evaluation_store import EvaluationStore, caption_ceilings
+from awase.data.features.evaluation_store import EvaluationStore
+from awase.data.features.identity import fingerprint_of, summary_of, training_fingerprint
 from awase.data.features.shard_writer import AUDIO_BINS
-from awase.data.features.shared_videos import shared_videos
 from awase.data.features.store import FeatureStore
-from awase.data.features.token_cache import TokenCache, token_cache
+from awase.data.features.token_cache import token_cache
 from awase.types import Batch, Tokenizer
 
 _VALIDATION = 0x5917
-MEASURED = ("evaluation", "evaluation_captions")
-"""The settings that training does not read: what is measured at the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,14 +228,14 @@ def open_howto100m(config: DataConfig, *, cache: Path, tokenizers: Mapping[str, 
         first = int(splits[list(splits)[-1]][-1]) + 1
         evaluation[name] = opened
         splits[name] = first + np.arange(len(opened.clip))
-    training = _training_fingerprint(store, wanted, train, validation)
+    training = training_fingerprint(store, wanted, train, validation)
     return ClipDataset(
         config=wanted,
         inputs=_inputs(wanted, store),
         splits=splits,
-        fingerprint=_fingerprint(wanted, evaluation, training),
+        fingerprint=fingerprint_of(wanted, evaluation, training),
         training_fingerprint=training,
-        summary=_summary(store, wanted, splits, evaluation, cached, validation),
+        summary=summary_of(store, wanted, splits, evaluation, cached, validation),
         clips=clips,
         validation=validation,
         evaluation=evaluation,
@@ -307,56 +305,3 @@ def _evaluation(
     used = [captions if every else captions[:1] for captions in held.captions]
     clip = np.repeat(np.arange(len(used)), [len(captions) for captions in used])
     return EvaluationClips(held, config, text, dims, clip, tuple(caption for found in used for caption in found))
-
-
-def _training_fingerprint(store: FeatureStore, config: HowTo100MConfig, train: np.ndarray, validation: Clips) -> str:
-    settings = config.model_dump(mode="json", exclude={"store", *MEASURED})
-    digest = hashlib.sha256(json.dumps([store.fingerprint, settings]).encode())
-    for part in (train, validation.video, validation.start_ms, validation.end_ms):
-        digest.update(part.astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _fingerprint(config: HowTo100MConfig, evaluation: dict[str, EvaluationClips], training: str) -> str:
-    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
-    return hashlib.sha256(json.dumps([training, config.evaluation_captions, sets]).encode()).hexdigest()
-
-
-def _summary(
-    store: FeatureStore,
-    config: HowTo100MConfig,
-    splits: dict[str, np.ndarray],
-    evaluation: dict[str, EvaluationClips],
-    cached: TokenCache | None,
-    validation: Clips,
-) -> dict[str, Any]:
-    """Counts of what there is and what was left out, fit for JSON."""
-    reports = store.report.values()
-    excluded = [entry for report in reports for entry in report.get("excluded", [])]
-    counts = {split: {"count": len(rows), "classes": {}} for split, rows in splits.items()}
-    counts["train"]["clips_per_epoch"] = len(splits["train"]) * config.clips_per_video
-    videos = {name: held.store.videos for name, held in evaluation.items()}
-    reasons: dict[str, int] = {}
-    for entry in excluded:
-        reason = entry["reason"].split(" (")[0]
-        reasons[reason] = reasons.get(reason, 0) + 1
-    return {
-        "dataset": "howto100m",
-        "rows": sum(len(rows) for rows in splits.values()),
-        "videos": store.num_videos,
-        "captions": store.num_captions,
-        "captions_without_known_words": None if cached is None else cached.unknown,
-        "task": "retrieval",
-        "splits": counts,
-        "validation": {"made": "carved", "videos": len(np.unique(validation.video)), "by": "group"},
-        "shared_between_splits": {"videos": shared_videos(store.ids, validation.video, videos, store.folder)},
-        "excluded": {"count": len(excluded), "by_reason": reasons},
-        "missing": {
-            name: {"count": sum(len(report.get(f"without_{name}", [])) for report in reports)}
-            for name in (*store.dims, "audio")
-        },
-        "evaluation": {
-            name: held.store.description | caption_ceilings(list(held.captions), held.clip.tolist())
-            for name, held in evaluation.items()
-        },
-    }
