@@ -1,5 +1,7 @@
 """The loss of a combination against a loop over its samples, gradient included."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -81,6 +83,17 @@ def test_what_is_absent_contributes_nothing_whatever_it_holds() -> None:
     for name, value in broken.items():
         assert torch.isfinite(value.grad).all()
         assert not value.grad[~present[name]].any()
+
+
+def test_others_that_cancel_each_other_have_no_direction_and_no_gradient() -> None:
+    audio, text, _ = (value.detach().requires_grad_() for value in embeddings_of().values())
+    opposite = (-text).detach()
+    found = combination_loss({"audio": audio, "text": text, "video": opposite}, dict.fromkeys(NAMES), loss)
+    unit = F.normalize(audio, dim=1)
+    rest = loss(text, unit - F.normalize(text, dim=1)) + loss(opposite, unit + F.normalize(text, dim=1))
+    torch.testing.assert_close(found, (math.log(7) + rest) / 3)  # of audio: cosines of 0, all alike
+    found.sum().backward()
+    assert float(text.grad.abs().max()) < 1e3  # the gradient of a direction without length is that of 1e-12
 
 
 def test_two_are_the_loss_of_the_pair_and_one_is_refused() -> None:

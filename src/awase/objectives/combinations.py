@@ -11,6 +11,8 @@ from awase.distributed import ALONE, World
 from awase.objectives.contrastive import PairLoss
 from awase.objectives.presence import all_of, everyone, without_absent
 
+CANCELLED = 1e-6
+"""Unit vectors whose mean is shorter than this cancel each other, as far as float32 can tell."""
 SpanLoss = Callable[..., Float[Tensor, " batch"]]
 """(x, *others, *, present, world) -> losses."""
 
@@ -27,6 +29,7 @@ def combination_loss(
     Of two modalities loss(x, y), x being the first in the alphabet. Of more, the mean over modalities m of
     loss(z_m, mean of the unit vectors of the others that a sample has): one against the fused others (Shvetsova et
     al. 2022, without their weights). A sample that lacks m, or all others, is 0 in that term and nobody's negative.
+    Where the others cancel each other, their mean is zeros and gets no gradient.
     Raises `ValueError` for fewer than two modalities.
     """
     names = sorted(embeddings)
@@ -70,6 +73,12 @@ def _fused(values: list[Tensor], masks: list[Tensor | None]) -> tuple[Tensor, Te
     units = [F.normalize(without_absent(value, mask), dim=1) for value, mask in zip(values, masks, strict=True)]
     total = torch.stack(units).sum(dim=0)
     if all(mask is None for mask in masks):
-        return total / len(units), None
+        return _with_direction(total / len(units)), None
     count = torch.stack([everyone(unit, mask) for unit, mask in zip(units, masks, strict=True)]).sum(dim=0)
-    return total / count.clamp(min=1)[:, None], count > 0
+    return _with_direction(total / count.clamp(min=1)[:, None]), count > 0
+
+
+def _with_direction(means: Tensor) -> Tensor:
+    """The means, zeros and constant where next to nothing is left: the gradient of a direction grows as 1 / length."""
+    left = means.detach().norm(dim=1, keepdim=True) > CANCELLED
+    return torch.where(left, means, torch.zeros_like(means))
