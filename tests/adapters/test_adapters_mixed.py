@@ -147,6 +147,15 @@ def test_the_gradient_of_one_key_s_loss_is_exactly_zero_in_another_key() -> None
     assert all(value.grad.any() for value in bank.parameters("audio+text").values())
 
 
+@pytest.mark.parametrize("index", [None, torch.zeros(0, dtype=torch.int64)])
+@pytest.mark.parametrize("kind", ["vectors", "everything"])
+def test_a_batch_without_rows_has_none(kind: str, index: Tensor | None) -> None:
+    model, bank, inputs = setting(kind)
+    expected = model(inputs[:0])
+    with bank.mixed(KEYS, index):
+        assert torch.equal(model(inputs[:0]), expected)
+
+
 def test_several_rows_per_sample_follow_one_another() -> None:
     model, bank, inputs = setting("vectors")
     frames = torch.stack([inputs, inputs + 1], dim=1)  # (samples, frames, 7)

@@ -47,6 +47,8 @@ class LoraLinear(nn.Linear):
 
 def _mixed_linear(layer: LoraLinear, input: Tensor, mix: Mix) -> Tensor:
     """Rows with several adapters: each key's rows are one group, or, of many tokens, each row and its matrices."""
+    if len(input) == 0:
+        return _base(layer, input)
     adapters = mix.adapters(layer.lora)
     low, high = stacked(adapters, layer.in_features, layer.out_features, input)
     if mix.index is not None and input.dim() == 2:

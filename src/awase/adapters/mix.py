@@ -36,7 +36,9 @@ class Mix:
         Raises `ValueError` where the rows cannot be shared out equally.
         """
         index = torch.arange(len(self.keys), device=device) if self.index is None else self.index
-        if rows % len(index):
+        if rows == 0:
+            return index[:0]
+        if len(index) == 0 or rows % len(index):
             raise ValueError(
                 f"{rows} rows cannot be shared out to {len(index)} {'keys' if self.index is None else 'samples'}; a "
                 "batch with several adapters has the same number of rows for each."
