@@ -259,7 +259,7 @@ def check_faiss(collections) -> None:
 
 
 def test_faiss_finds_the_same(collections):
-    pytest.importorskip("faiss")
+    pytest.importorskip("faiss", reason="FAISS is optional: search is exact without it")
     check_faiss(collections)
 
 
