@@ -14,13 +14,19 @@ from awase.objectives import (
     CONTRASTIVE,
     ClusterMemory,
     centroid_contrast,
+    ckc,
+    diagonal_fisher,
     info_nce,
     max_margin,
     mil_nce,
     mms,
+    one_versus_fused,
     over_present,
     pair_losses,
     reconstruction,
+    similarity_distillation,
+    triangle_contrast,
+    volume_contrast,
 )
 
 ROWS, WIDTH, DIM, CANDIDATES, CLUSTERS = 11, 5, 3, 2, 3
@@ -115,6 +121,41 @@ def everything_of_mcn(share: slice, world: World) -> dict[str, Tensor]:
     return with_gradients(losses, parameters, world)
 
 
+def of_three(loss: Callable[..., Tensor], **options: str) -> Case:
+    """A loss of a set of modalities, of which two are sometimes absent."""
+
+    def case(share: slice, world: World) -> dict[str, Tensor]:
+        parameters = {"x": weights(0), "y": weights(1), "z": weights(2)}
+        found = {name: inputs(n)[share] @ w for n, (name, w) in enumerate(parameters.items())}
+        present = {"x": local(HERE, share), "y": local(THERE, share), "z": None}
+        return with_gradients(loss(found, present, world=world, **options), parameters, world)
+
+    return case
+
+
+def distilled(share: slice, world: World) -> dict[str, Tensor]:
+    """The similarities of an old model, for the samples that have both, and its single embeddings."""
+    parameters = {"x": weights(0), "y": weights(1)}
+    new = {name: inputs(n)[share] @ w for n, (name, w) in enumerate(parameters.items())}
+    old = {name: inputs(5 + n, DIM)[share] for n, name in enumerate(parameters)}
+    present = {"x": local(HERE, share), "y": None}
+    losses = similarity_distillation(*new.values(), *old.values(), present=present["x"], world=world)
+    losses = losses + similarity_distillation(*new.values(), *old.values(), temperature=0.3, world=world)
+    losses = losses + ckc(new, old, present, world=world)
+    return with_gradients(losses, parameters, world)
+
+
+def fisher(share: slice, world: World) -> dict[str, Tensor]:
+    """In batches of three, so that the processes have different numbers of them."""
+
+    def loss(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
+        return (sample @ parameters["w"]).sin().sum()
+
+    batches = [batch for batch in inputs(0)[share].split(3) if len(batch) > 0]
+    found = diagonal_fisher(loss, {"w": weights(0)}, batches, world=world)
+    return {f"all|{name}": value for name, value in found.items()}
+
+
 def memory(assignment: str) -> Case:
     def case(share: slice, world: World) -> dict[str, Tensor]:
         found = ClusterMemory(WIDTH, num_clusters=CLUSTERS, queue_rows=13, refit_every=2, assignment=assignment)
@@ -164,6 +205,11 @@ ROW_CASES: dict[str, Case] = {
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,
+    "one-versus-fused": of_three(one_versus_fused),
+    "triangle": of_three(triangle_contrast, anchor="x"),
+    "volume": of_three(volume_contrast, anchor="z"),
+    "distilled": distilled,
+    "fisher": fisher,
     "memory-kmeans": memory("kmeans"),
     "memory-sinkhorn": memory("sinkhorn"),
 }

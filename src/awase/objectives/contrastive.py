@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from awase.distributed import ALONE, World
 from awase.objectives.max_margin import max_margin
-from awase.objectives.similarities import Scalar, cosines, dot_products
+from awase.objectives.similarities import Scalar, cosines, dot_products, inverse
 
 PairLoss = Callable[..., Float[Tensor, " batch"]]
 """(x, y, *, present, world) -> losses."""
@@ -55,9 +55,7 @@ def normalised_softmax(
     for a number that is not above 0.
     Source: Zhai and Wu, BMVC 2019, as in Everything at Once (Shvetsova et al., CVPR 2022).
     """
-    if not isinstance(temperature, Tensor) and temperature <= 0:
-        raise ValueError(f"A temperature is above 0; given: {temperature}.")
-    pairs = cosines(x, y, present, world, 1 / temperature)
+    pairs = cosines(x, y, present, world, inverse(temperature))
     pairs.hide_absent_()
     return pairs.finish(pairs.logsumexp_rows() + pairs.logsumexp_columns() - 2 * pairs.matching)
 

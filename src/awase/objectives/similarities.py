@@ -16,6 +16,13 @@ FAR = -1e30
 """The similarity to an absent row: its exponential is zero, and a row of nothing else has no NaN."""
 
 
+def inverse(temperature: Scalar) -> Scalar:
+    """1 / temperature; a tensor keeps its gradient. Raises `ValueError` for a number that is not above 0."""
+    if not isinstance(temperature, Tensor) and temperature <= 0:
+        raise ValueError(f"A temperature is above 0; given: {temperature}.")
+    return 1 / temperature
+
+
 @dataclass(frozen=True)
 class Similarities:
     """`scores[i, j]` of this process's x_i and the y_j of all processes; x_i belongs to y of the column `first` + i.
