@@ -87,6 +87,15 @@ def test_a_basis_grows_by_what_it_lacks_and_keeps_what_it_has():
             feature_basis(covariance(first), energy=energy)
 
 
+def test_a_basis_of_float32_covariances_is_measured_in_float64():
+    # Whole numbers, so that the covariance is exactly of rank 2: in float32 the rounding of the sums would be missing.
+    rows = torch.arange(float(DIM)) % 5, torch.arange(float(DIM)) % 3
+    exact = sum(torch.outer(row, row) for row in rows)
+    basis = feature_basis(exact, energy=1.0)
+    assert basis.shape == (DIM, 2)
+    assert torch.equal(feature_basis(exact, energy=1.0, basis=basis), basis)
+
+
 def test_inflora_sees_nothing_of_the_old_and_the_most_of_the_new():
     old, new = in_a_subspace(0, 4), random(1, ROWS, DIM)
     basis = feature_basis(covariance(old), energy=1.0)

@@ -42,25 +42,21 @@ def feature_basis(
 ) -> Float[Tensor, "dim new"]:
     """`basis`, and as few further orthonormal columns as hold `energy` of the features' squared length with it.
 
-    The columns added are the leading eigenvectors of the covariance outside of `basis`: the fewest k with
-    tr(B^T C B) + sum_k lambda_k >= energy tr(C). `basis` has orthonormal columns; none are added where they hold enough
-    already, nor for a covariance of zeros. The threshold may rise from task to task.
+    The columns added are the leading eigenvectors of the covariance outside of `basis`: the fewest such that the other
+    eigenvalues outside sum to (1 - energy) tr(C) at most. `basis` has orthonormal columns; none are added where they
+    hold enough already, nor for a covariance of zeros. The threshold may rise from task to task.
     Raises `ValueError` for an energy outside (0, 1].
     Source: DualGPM (Liang and Li, CVPR 2023), as InfLoRA uses it. It keeps the complement instead where that is
     smaller, which saves memory and spans the same.
     """
     if not 0 < energy <= 1:
         raise ValueError(f"The energy that a basis holds is a share in (0, 1]; given: {energy}.")
-    wide = covariance.double()
-    old = wide.new_zeros(len(wide), 0) if basis is None else basis.double()
-    total = wide.trace()
+    old = covariance.new_zeros(len(covariance), 0) if basis is None else basis
+    values, vectors = leading(covariance, old)
+    left_out = values.clamp_min(0).flip(0).cumsum(0).flip(0)  # without this column and those after it
     # A share of 1 is reached up to rounding.
-    missing = (energy - 1e-12) * total - (old.T @ wide @ old).trace()
-    if missing > 0:
-        values, vectors = leading(wide, old)
-        needed = int((values.cumsum(0) < missing).sum()) + 1
-        old = torch.cat([old, vectors[:, :needed]], dim=1)
-    return old.to(covariance.dtype)
+    needed = int((left_out > (1 - energy + 1e-12) * covariance.trace()).sum())
+    return torch.cat([old.to(covariance.dtype), vectors[:, :needed].to(covariance.dtype)], dim=1)
 
 
 @torch.no_grad()
