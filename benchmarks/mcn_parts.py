@@ -13,6 +13,7 @@ from torch import Tensor
 from awase.balancing import Rule
 from awase.config import SelectionConfig, StageConfig
 from awase.models import Retrieval
+from awase.runner.known import Known
 from awase.runner.setting import Setting
 from awase.runner.space_state import SpaceState
 from awase.runner.space_work import SpacePass, SpaceStep
@@ -58,11 +59,15 @@ class Parts:
         self.steps.append({**found, "total": total})
 
 
-class Known:
+class KnownAudio:
     """Audio features that need not be computed: a row per clip of the batch, as frozen features in a cache are."""
 
     def __init__(self, audio: Tensor | None = None) -> None:
         self.audio = audio
+
+    def missing(self, split: str) -> tuple[str, ...]:
+        """Never asked."""
+        raise NotImplementedError
 
     def of(self, batch: Batch, split: str) -> dict[str, Encoded]:
         """The known features of the batch."""
@@ -73,7 +78,7 @@ class TimedStep(SpaceStep):
     """The library's step, each part of it timed; keeps the audio features of the last batch."""
 
     def __init__(self, model: Retrieval, stage: StageConfig, known: Known, setting: Setting, parts: Parts) -> None:
-        super().__init__(model, stage, known, setting)  # type: ignore[arg-type]
+        super().__init__(model, stage, known, setting)
         self.parts = parts
         self.audio = torch.zeros(0)
         self.backward_of_audio: float | None = None
@@ -188,7 +193,7 @@ def timed_loop(
     parts = Parts()
     trained = match_parts(stage.train, model.parts())
     freeze_except(model, trained)
-    step = TimedStep(model, stage, Known() if known is None else known, setting, parts)
+    step = TimedStep(model, stage, KnownAudio() if known is None else known, setting, parts)
     work = Work(
         batches=TimedBatches(batches, parts, between),
         forward=step,

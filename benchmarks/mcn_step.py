@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from mcn_data import open_joint, prepare
 from mcn_formulas import Formulas, Sizes, refit
-from mcn_parts import Again, Known, Parts, memory_of, peak_gib, shown, timed_loop
+from mcn_parts import Again, KnownAudio, Parts, memory_of, peak_gib, shown, timed_loop
 from torch import Tensor
 
 from awase.config import ArrayInput, EncoderConfig
@@ -90,7 +90,7 @@ def contest(root: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     del queue
     vectors = model.get_buffer("encoders.text.network.table")
     theirs = TimedFormulas(formulas, batch, audio, vectors)
-    known = Known(audio if options.cached_audio else None)
+    known = KnownAudio(audio if options.cached_audio else None)
     steps = Again(batch, 1 + options.repeats)
     parts, run = timed_loop(model, stage, setting, steps, known=known, between=theirs)
     run()

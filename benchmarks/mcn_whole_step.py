@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from davenet import GMAC_PER_CLIP, rates
 from mcn_data import open_joint, prepare
-from mcn_parts import Known, TimedStep, peak_gib, shown, timed_loop
+from mcn_parts import KnownAudio, TimedStep, peak_gib, shown, timed_loop
 
 from awase.models import Retrieval
 from awase.runner.build import build_retrieval
@@ -61,7 +61,7 @@ def take_steps(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     batches = setting.dataset.loader(
         "train", batch_size=count, modalities=stage.modalities, seed=setting.seed, train=True
     )
-    known, peaks = Known(), [peak_gib()]
+    known, peaks = KnownAudio(), [peak_gib()]
 
     def after(step: TimedStep) -> None:
         peaks.append(peak_gib())

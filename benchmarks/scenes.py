@@ -7,11 +7,14 @@ close together; where it is the video's alone no method gains over the video by 
 every additive fusion stays at chance (25 %).
 """
 
+from pydantic import JsonValue
+
 from awase.config import DataConfig, Experiment, MethodConfig, ScenesConfig, TrainConfig
 from awase.data import inferred
 from awase.experiments import EXPERIMENTS
 from awase.experiments.comparison import mmlora_and_controls, table_methods
 from awase.experiments.spaces import SMALL, controlled, joint_spaces
+from awase.methods.mcn import all_pairs
 
 MODALITIES = ("video", "audio")
 ALONE = TrainConfig(epochs=12, batch_size=16, learning_rate=2e-3)
@@ -45,6 +48,38 @@ def retrieval() -> Experiment:
             "seeds": (0, 1),
         }
     )
+
+
+def combinations() -> Experiment:
+    """Adapters of combinations beside one space for all, and a space of its own for every pair; narrow spaces.
+
+    `awase run benchmarks/scenes.py::combinations --threads 1 --out runs/scenes_combinations`. As `retrieval`, in 12
+    dimensions, too few for what all three pairs share. 24 epochs everywhere: of the adapters' runs 12 are the shared
+    space's, which then stands still.
+    """
+    base = retrieval()
+    space: dict[str, JsonValue] = {**SMALL, "space": {"dim": 12, "reconstruction": 128}}
+    modalities = tuple(base.data.inputs)
+    joint = MethodConfig(method="mcn", label="joint", settings={"retrieval": space})
+    alone = [
+        MethodConfig(method="mcn", label=f"alone-{pair}", settings={"retrieval": space, "pairs": [pair]})
+        for pair in all_pairs(modalities)
+    ]
+    half = {"epochs": 12}
+    keyed = [
+        MethodConfig(
+            method="pair_adapters",
+            label=f"adapters-{place}",
+            settings={
+                "retrieval": space,
+                "training": half,
+                "shared_training": half,
+                "combination": {"place": place, "adapter": {"rank": 8, "targets": targets}},
+            },
+        )
+        for place, targets in (("head", "default"), ("encoder", "*"), ("both", "*"))
+    ]
+    return base.model_copy(update={"name": "scenes_combinations", "methods": (joint, *alone, *keyed)})
 
 
 def _table(name: str, scenes: ScenesConfig) -> Experiment:

@@ -127,3 +127,9 @@ def test_a_stage_trains_nothing_unless_told():
     stage = StageConfig(name="ensemble", modalities=("audio", "video"))
     assert (stage.train, stage.start, stage.adapters, stage.derived) == ((), (), {}, {})
     assert stage.fusion.name == "late_mean"
+
+
+def test_a_warm_up_that_does_not_end_is_refused():
+    assert TrainConfig(epochs=2, warmup_epochs=2).warmup_epochs == 2
+    with pytest.raises(ValidationError, match=r"A warm-up of 2\.5 epochs does not end within 2"):
+        TrainConfig(epochs=2, warmup_epochs=2.5)

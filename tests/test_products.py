@@ -52,6 +52,22 @@ def test_value_and_gradients_are_those_of_the_plain_product(through_onednn, rows
 
 
 @usable
+def test_a_slice_is_made_dense_forward_and_backward(through_onednn, monkeypatch):
+    given = []
+    plain = torch.ops.mkldnn._linear_pointwise
+    noted = lambda *a: given.extend(a[:2]) or plain(*a)  # noqa: E731
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", noted)
+    rows, columns = made(ROWS, 2, INNER), made(COLUMNS, 3, INNER, seed=1)
+    found = product(rows[:, 1], columns[:, 0])
+    exact = rows[:, 1].double() @ columns[:, 0].double().T
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+    # The gradient of a part of joined columns is a slice, too.
+    torch.cat([found, found], dim=1).square().sum().backward()
+    assert len(given) == 6
+    assert all(matrix.is_contiguous() or matrix.mT.is_contiguous() for matrix in given)
+
+
+@usable
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_layer_is_the_plain_layer_with_its_gradients(through_onednn, bias):
     torch.manual_seed(0)

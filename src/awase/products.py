@@ -68,8 +68,13 @@ def _has_operation() -> bool:
 
 
 def _multiply(rows: Tensor, columns: Tensor, bias: Tensor | None = None) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns, bias, "none", [], "")
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(rows), _dense(columns), bias, "none", [], "")
     return found
+
+
+def _dense(matrix: Tensor) -> Tensor:
+    """Without gaps in memory: of a slice such as `x[:, 0]` of three dimensions a product takes 600 times as long."""
+    return matrix if matrix.is_contiguous() or matrix.mT.is_contiguous() else matrix.contiguous()
 
 
 class _Product(torch.autograd.Function):

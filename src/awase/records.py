@@ -66,6 +66,25 @@ class SpaceNumber(_Entry):
     """The fields of `statistics.RetrievalProtocol`: queries, gallery, what is missing, score, ties, post-processing."""
 
 
+class BankNumber(_Entry):
+    """One direction of one split after the last stage, under query-bank normalisation.
+
+    Inductive: the bank and beta are of another split, so a query's score does not depend on the queries of its own.
+    Nothing is chosen by it.
+    """
+
+    stage: str
+    split: str
+    direction: str
+    metrics: dict[str, float]
+    bank: str
+    """The split whose queries are the bank, and on which beta was chosen."""
+    bank_queries: int
+    beta: float
+    protocol: dict[str, Any]
+    """That of the raw number, but for the post-processing."""
+
+
 class RetrievalRecord(_Entry):
     """The retrieval numbers of a run. A tie counts against the query."""
 
@@ -73,6 +92,8 @@ class RetrievalRecord(_Entry):
     pairs: dict[str, tuple[str, ...]]
     """Stage -> the pairs it drew together."""
     numbers: tuple[SpaceNumber, ...]
+    """Raw: without post-processing."""
+    query_bank: tuple[BankNumber, ...] = ()
     geometry: dict[str, dict[str, dict[str, float]]] = {}
     """Stage -> split -> name (`modality gap audio+text`, ...) -> value."""
 

@@ -21,7 +21,9 @@ class Batch:
     usual case costs no look at a tensor. `targets` are class indices `(batch,)`, or `(batch, classes)` for several
     labels and for mixed samples. `index` is the row of each sample in its data set.
     Of a modality in `candidates` a sample has several inputs, `(batch, candidates, ...)`, and the mask says which of
-    them are real; it is present where any is.
+    them are real; it is present where any is. `clips`, which stays on the processor, is for clips of a store of whole
+    videos: the number of the caption that each grew from, which together with the data set's configuration says all
+    about it.
     """
 
     ids: tuple[str, ...]
@@ -32,6 +34,7 @@ class Batch:
     targets: Int[Tensor, " batch"] | Float[Tensor, "batch classes"] | None = None
     keys: Int[Tensor, " batch"] | None = None
     candidates: dict[str, Bool[Tensor, "batch _"]] = field(default_factory=dict)
+    clips: Int[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -112,13 +115,15 @@ class RetrievalOutput:
 
     Rows of samples that lack a modality mean nothing; see `Batch.present`. Embeddings are not normalised.
     `candidates` has the embeddings of all inputs of a modality of which a sample has several (`Batch.candidates`);
-    everything else is then of the first of them that is real.
+    everything else is then of the first of them that is real. `keyed` has the embeddings under the adapters of every
+    combination of modalities: combination -> modality -> embedding.
     """
 
     embeddings: dict[str, Float[Tensor, "batch dim"]]
     encoded: dict[str, Encoded]
     rebuilt: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
     candidates: dict[str, Float[Tensor, "batch _ dim"]] = field(default_factory=dict)
+    keyed: dict[str, dict[str, Float[Tensor, "batch dim"]]] = field(default_factory=dict)
 
 
 @runtime_checkable

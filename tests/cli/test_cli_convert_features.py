@@ -51,5 +51,8 @@ def test_evaluation_sets(tmp_path: Path):
     said = run("youcook2", tmp_path / "form", "--out", tmp_path / "a")
     assert "10 clips of 10 videos (published: 3350)" in said
     assert "R@1 at most 90.0 % from text, 80.0 % to text" in said
-    assert json.loads(run("msrvtt", tmp_path / "form", "--out", tmp_path / "b", "--json"))["published_gallery"] == 1000
+    captions = [{"video_id": row["id"], "desc": row["caption"]} for row in rows]
+    (tmp_path / "list.json").write_text(json.dumps(captions))
+    said = run("msrvtt", tmp_path / "form", "--sentences", tmp_path / "list.json", "--out", tmp_path / "b", "--json")
+    assert (json.loads(said)["clips"], json.loads(said)["published_gallery"]) == (10, 1000)
     assert EvaluationStore(tmp_path / "b").streams.keys() == {"video_2d", "video_3d"}

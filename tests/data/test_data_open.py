@@ -83,6 +83,17 @@ def test_dropping_a_whole_split_is_an_error(tmp_path: Path) -> None:
         open_set(path, tmp_path / "cache", missing="drop")
 
 
+def test_a_split_is_known_by_its_own_samples(home: Path, tmp_path: Path) -> None:
+    """A cell of row 25, which is validation, is changed; training and test are the sets that they were."""
+    reference = open_set(home / "m.csv", home / "cache")
+    same = open_set(write_set(tmp_path / "copy"), tmp_path / "c")
+    changed = open_set(write_set(tmp_path / "changed", text={25: "other words"}), tmp_path / "c")
+    known = {split: reference.content_of(split) for split in ("train", "val", "test")}
+    assert len(set(known.values())) == 3
+    assert {split: same.content_of(split) for split in known} == known
+    assert [split for split in known if changed.content_of(split) != known[split]] == ["val"]
+
+
 def test_the_fingerprint_follows_content_not_paths_or_preprocessing(home: Path, tmp_path: Path) -> None:
     reference = open_set(home / "m.csv", home / "cache").fingerprint
     assert open_set(write_set(tmp_path / "copy"), tmp_path / "c").fingerprint == reference

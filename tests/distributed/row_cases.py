@@ -5,6 +5,7 @@ row, those under `all|` are the same on every process.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,13 +21,12 @@ from awase.objectives import (
     max_margin,
     mil_nce,
     mms,
-    one_versus_fused,
     over_present,
     pair_losses,
     reconstruction,
     similarity_distillation,
-    triangle_contrast,
-    volume_contrast,
+    triangle_area,
+    volume,
 )
 
 ROWS, WIDTH, DIM, CANDIDATES, CLUSTERS = 11, 5, 3, 2, 3
@@ -80,6 +80,25 @@ def pair(loss: Callable[..., Tensor], mask: Tensor | None = None, **options: Ten
     return case
 
 
+def set_of_three(loss: Callable[..., Tensor], mask: Tensor | None = None) -> Case:
+    """A loss of an anchor and items of two embeddings."""
+
+    def case(share: slice, world: World) -> dict[str, Tensor]:
+        parameters = {"x": weights(0), "y": weights(1), "z": weights(2)}
+        found = [inputs(seed)[share] @ matrix for seed, matrix in enumerate(parameters.values())]
+        present = None if mask is None else local(mask, share)
+        return with_gradients(loss(*found, present=present, world=world), parameters, world)
+
+    return case
+
+
+def distilled(mask: Tensor | None = None) -> Case:
+    def loss(x: Tensor, y: Tensor, z: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        return similarity_distillation((x, y), (y, z), softening=2.0, present=present, world=world)
+
+    return set_of_three(loss, mask)
+
+
 def learnt_temperature(share: slice, world: World) -> dict[str, Tensor]:
     parameters = {"x": weights(0), "temperature": torch.tensor(0.3, requires_grad=True)}
     x, y = inputs(0)[share] @ parameters["x"], inputs(1)[share] @ weights(1).detach()
@@ -121,28 +140,12 @@ def everything_of_mcn(share: slice, world: World) -> dict[str, Tensor]:
     return with_gradients(losses, parameters, world)
 
 
-def of_three(loss: Callable[..., Tensor], **options: str) -> Case:
-    """A loss of a set of modalities, of which two are sometimes absent."""
-
-    def case(share: slice, world: World) -> dict[str, Tensor]:
-        parameters = {"x": weights(0), "y": weights(1), "z": weights(2)}
-        found = {name: inputs(n)[share] @ w for n, (name, w) in enumerate(parameters.items())}
-        present = {"x": local(HERE, share), "y": local(THERE, share), "z": None}
-        return with_gradients(loss(found, present, world=world, **options), parameters, world)
-
-    return case
-
-
-def distilled(share: slice, world: World) -> dict[str, Tensor]:
-    """The similarities of an old model, for the samples that have both, and its single embeddings."""
+def consolidated(share: slice, world: World) -> dict[str, Tensor]:
     parameters = {"x": weights(0), "y": weights(1)}
     new = {name: inputs(n)[share] @ w for n, (name, w) in enumerate(parameters.items())}
     old = {name: inputs(5 + n, DIM)[share] for n, name in enumerate(parameters)}
-    present = {"x": local(HERE, share), "y": None}
-    losses = similarity_distillation(*new.values(), *old.values(), present=present["x"], world=world)
-    losses = losses + similarity_distillation(*new.values(), *old.values(), temperature=0.3, world=world)
-    losses = losses + ckc(new, old, present, world=world)
-    return with_gradients(losses, parameters, world)
+    losses = ckc(new, old, {"x": local(HERE, share), "y": None}, world=world)
+    return with_gradients(losses + ckc(new, old, dict.fromkeys(new), world=world), parameters, world)
 
 
 def fisher(share: slice, world: World) -> dict[str, Tensor]:
@@ -202,14 +205,17 @@ ROW_CASES: dict[str, Case] = {
     "max_margin-group": pair(max_margin, group=GROUP),
     "max_margin-group-absent": pair(max_margin, HERE, group=GROUP),
     "mil_nce": candidates,
+    "triangle_area": set_of_three(triangle_area),
+    "triangle_area-absent": set_of_three(triangle_area, HERE),
+    "volume-smoothed": set_of_three(partial(volume, smoothing=0.2)),
+    "volume-smoothed-absent": set_of_three(partial(volume, smoothing=0.2), HERE),
+    "similarity_distillation": distilled(),
+    "similarity_distillation-absent": distilled(HERE),
+    "ckc": consolidated,
+    "fisher": fisher,
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,
-    "one-versus-fused": of_three(one_versus_fused),
-    "triangle": of_three(triangle_contrast, anchor="x"),
-    "volume": of_three(volume_contrast, anchor="z"),
-    "distilled": distilled,
-    "fisher": fisher,
     "memory-kmeans": memory("kmeans"),
     "memory-sinkhorn": memory("sinkhorn"),
 }

@@ -1,159 +1,96 @@
-"""Losses that keep what an old model knew, against their definitions; gradients included."""
+"""The divergence of two spaces' similarities against its definition, one sample at a time; gradient included."""
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from awase.objectives import ckc, similarity_distillation
+from awase.objectives import info_nce, similarity_distillation
 
-ROWS, DIM, OLD_DIM = 7, 5, 3
+ROWS, DIM, OLD_DIM, TEMPERATURE, SOFTENING = 7, 5, 3, 0.3, 2.0
 HERE = torch.tensor([True, True, False, True, True, False, True])
-THERE = torch.tensor([True, False, False, True, True, True, True])
+Sides = tuple[Tensor, Tensor]
 
 
-def rows(seed: int, dim: int = DIM, count: int = ROWS) -> torch.Tensor:
+def sides(seed: int, rows: int = ROWS, dim: int = DIM) -> Sides:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, dim, generator=generator, dtype=torch.float64).requires_grad_()
+    x, y = (torch.randn(rows, dim, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2))
+    return x, y
 
 
-def slow_softmaxes(x, y, temperature):
-    """log softmax_row and log softmax_column of every pair, as lists."""
-    count = len(x)
-    score = [[(x[i] @ y[j]) / (x[i].norm() * y[j].norm()) / temperature for j in range(count)] for i in range(count)]
-    of_rows = [[s - sum(t.exp() for t in line).log() for s in line] for line in score]
-    columns = [sum(line[j].exp() for line in score).log() for j in range(count)]
-    return of_rows, [[score[i][j] - columns[j] for j in range(count)] for i in range(count)]
+def fast(new: Sides, old: Sides, present: Tensor | None = None) -> Tensor:
+    return similarity_distillation(new, old, temperature=TEMPERATURE, softening=SOFTENING, present=present)
 
 
-def slow_distillation(x, y, old_x, old_y, temperature, softening):
-    new, old = (slow_softmaxes(*pair, temperature * softening) for pair in ((x, y), (old_x.detach(), old_y.detach())))
-    losses, count = [], len(x)
-    for i in range(count):
-        row = sum(old[0][i][j].exp() * (old[0][i][j] - new[0][i][j]) for j in range(count))
-        column = sum(old[1][j][i].exp() * (old[1][j][i] - new[1][j][i]) for j in range(count))
-        losses.append(softening**2 * (row + column) / 2)
-    return torch.stack(losses)
+def slow(new: Sides, old: Sides) -> Tensor:
+    def shares(x: Tensor, y: Tensor) -> list[Tensor]:
+        return [F.cosine_similarity(row[None], y).div(TEMPERATURE * SOFTENING).softmax(dim=0) for row in x]
+
+    total = 0
+    for (x, y), (old_x, old_y) in ((new, old), (new[::-1], old[::-1])):
+        pairs = zip(shares(old_x.detach(), old_y.detach()), shares(x, y), strict=True)
+        total = total + torch.stack([(p * (p / q).log()).sum() for p, q in pairs])
+    return SOFTENING**2 * total / 2
 
 
-@pytest.mark.parametrize("present", [None, HERE])
-@pytest.mark.parametrize("count", [ROWS, 1])
-@pytest.mark.parametrize(("temperature", "softening"), [(0.07, 2.0), (0.3, 1.0)])
-def test_the_distillation_of_similarities_is_its_definition(present, count, temperature, softening):
-    x, y, old_x, old_y = rows(0, DIM, count), rows(1, DIM, count), rows(2, OLD_DIM, count), rows(3, OLD_DIM, count)
-    present = None if present is None else present[:count]
-    here = torch.arange(count) if present is None else present.nonzero().squeeze(1)
-    found = similarity_distillation(x, y, old_x, old_y, temperature=temperature, softening=softening, present=present)
-    expected = slow_distillation(x[here], y[here], old_x[here], old_y[here], temperature, softening)
-    torch.testing.assert_close(found[here] * len(here) / count, expected)
-    torch.testing.assert_close(found.mean(), expected.mean())
-    ours = torch.autograd.grad(found.mean(), (x, y, old_x, old_y), allow_unused=True)
-    for own, slow in zip(ours[:2], torch.autograd.grad(expected.mean(), (x, y)), strict=True):
-        torch.testing.assert_close(own, slow)
-    assert ours[2:] == (None, None)
-
-
-def test_absent_rows_neither_count_nor_matter():
-    tensors = [rows(seed).detach() for seed in range(4)]
-    expected = similarity_distillation(*tensors, present=HERE)
-    for tensor in tensors:
-        tensor[~HERE] = torch.nan
-    x = tensors[0].requires_grad_()
-    found = similarity_distillation(*tensors, present=HERE)
-    assert torch.equal(found, expected)
-    assert torch.equal(found[~HERE], torch.zeros_like(found[~HERE]))
-    found.sum().backward()
-    assert torch.equal(x.grad[~HERE], torch.zeros_like(x[~HERE]))
-    assert bool((x.grad[HERE] != 0).any(dim=1).all())
-    nobody = similarity_distillation(*tensors, present=torch.zeros(ROWS, dtype=torch.bool))
-    assert torch.equal(nobody, torch.zeros_like(nobody))
-
-
-def test_equal_similarities_cost_nothing_whatever_the_embeddings():
-    x, y = rows(0), rows(1)
-    turned = torch.linalg.qr(rows(2, DIM, DIM).detach()).Q
-    found = similarity_distillation(x, y, 3 * x @ turned, y @ turned)
-    torch.testing.assert_close(found, torch.zeros_like(found), rtol=0, atol=1e-12)
-    gradients = torch.autograd.grad(found.sum(), (x, y))
-    assert all(float(gradient.abs().max()) < 1e-12 for gradient in gradients)
-
-
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_collapsed_model_has_a_finite_loss_and_gradient(value):
-    x = torch.full((ROWS, DIM), value, requires_grad=True)
-    found = similarity_distillation(x, x, rows(2).detach().float(), rows(3).detach().float())
-    found.sum().backward()
-    assert bool(found.isfinite().all())
-    assert bool(x.grad.isfinite().all())
-    assert found.dtype == torch.float32
-
-
-def test_the_temperature_of_the_new_model_learns():
-    x, y, old_x, old_y = (rows(seed).detach() for seed in range(4))
-    temperature = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    similarity_distillation(x, y, old_x, old_y, temperature=temperature).mean().backward()
-    step = 1e-6
-    # The old similarities keep their temperature, so the slow form changes that of the new ones alone.
-    values = []
-    for change in (step, -step):
-        new = slow_softmaxes(x, y, 2 * (0.3 + change))
-        old = slow_softmaxes(old_x, old_y, 2 * 0.3)
-        kl = [
-            o.exp() * (o - n)
-            for p, q in zip(old, new, strict=True)
-            for a, b in zip(p, q, strict=True)
-            for o, n in zip(a, b, strict=True)
-        ]
-        values.append(4 * float(sum(kl)) / 2 / ROWS)
-    # Central differences of a step of 1e-6.
-    assert float(temperature.grad) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5)
-    with pytest.raises(ValueError, match=r"above 0; given: 0\.0"):
-        similarity_distillation(x, y, old_x, old_y, temperature=0.0)
-    with pytest.raises(ValueError, match=r"softening .* above 0; given: 0\.0"):
-        similarity_distillation(x, y, old_x, old_y, softening=0.0)
-
-
-def slow_ckc(new, old, present, temperature):
-    """The mean over all rows that are there, of all modalities."""
-    pairs = [(n, row) for n in new for row in range(ROWS) if present[n] is None or present[n][row]]
-
-    def score(a, b):
-        h, z = new[a[0]][a[1]], old[b[0]][b[1]].detach()
-        return (h @ z) / (h.norm() * z.norm()) / temperature
-
-    total = 0.0
-    for own in pairs:
-        line = sum(score(own, other).exp() for other in pairs).log()
-        column = sum(score(other, own).exp() for other in pairs).log()
-        total = total + (line + column) / 2 - score(own, own)
-    return total / len(pairs)
-
-
-@pytest.mark.parametrize("names", [("image", "text"), ("audio", "image", "text"), ("text",)])
-@pytest.mark.parametrize("absent", [False, True])
-def test_ckc_tells_every_row_of_every_modality_apart(names, absent):
-    new = {name: rows(seed) for seed, name in enumerate(names)}
-    old = {name: rows(9 + seed) for seed, name in enumerate(names)}
-    present = dict.fromkeys(names) | ({"text": THERE, names[0]: HERE} if absent else {})
-    found = ckc(new, old, present)
-    expected = slow_ckc(new, old, present, 0.07)
-    torch.testing.assert_close(found.mean(), expected)
-    ours = torch.autograd.grad(found.mean(), [*new.values(), *old.values()], allow_unused=True)
-    slow = torch.autograd.grad(expected, list(new.values()))
-    for own, theirs in zip(ours[: len(names)], slow, strict=True):
+@pytest.mark.parametrize("here", [None, HERE])
+@pytest.mark.parametrize("rows", [ROWS, 1])
+def test_it_is_the_divergence_of_rows_and_columns(rows: int, here: Tensor | None) -> None:
+    new, old = sides(0, rows), sides(1, rows, OLD_DIM)
+    mask = None if here is None else here[:rows]
+    chosen = torch.ones(rows, dtype=torch.bool) if mask is None else mask
+    found = fast(new, old, mask)
+    expected = slow(*(tuple(side[chosen] for side in both) for both in (new, old)))
+    torch.testing.assert_close(found[chosen] * chosen.sum() / rows, expected)
+    assert torch.equal(found[~chosen], torch.zeros_like(found[~chosen]))
+    ours = torch.autograd.grad(found.mean(), new)
+    for own, theirs in zip(ours, torch.autograd.grad(expected.mean(), new), strict=True):
         torch.testing.assert_close(own, theirs)
-    assert ours[len(names) :] == (None,) * len(names)
-    if absent and len(names) < 3:
-        assert found[2].item() == 0
+        assert not own[~chosen].any()
 
 
-def test_ckc_does_not_read_absent_rows():
-    new = {"image": rows(0).detach(), "text": rows(1).detach()}
-    old = {"image": rows(2).detach(), "text": rows(3).detach()}
-    present = {"image": None, "text": THERE}
-    expected = ckc(new, old, present)
-    new["text"][~THERE] = torch.nan
-    old["text"][~THERE] = torch.nan
-    new["text"].requires_grad_()
-    found = ckc(new, old, present)
+def test_the_old_space_gets_no_gradient_and_is_where_the_loss_is_zero() -> None:
+    new, old = sides(0), sides(1)
+    fast(new, old).sum().backward()
+    assert all(side.grad is None for side in old)
+    same = fast(old, old)
+    torch.testing.assert_close(same, torch.zeros_like(same), rtol=0, atol=1e-14)
+    for gradient in torch.autograd.grad(same.sum(), old):
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-14)
+
+
+def test_of_a_nearly_one_hot_old_space_it_is_info_nce() -> None:
+    axes = torch.eye(ROWS, dtype=torch.float64)
+    new = sides(0)
+    found = similarity_distillation(new, (axes, axes), temperature=0.01)
+    torch.testing.assert_close(found, info_nce(*new, temperature=0.01))
+
+
+def test_what_is_absent_and_a_collapse_have_finite_gradients() -> None:
+    new, old = sides(0), sides(1)
+    expected = fast(new, old, HERE)
+    broken = tuple(side.detach().masked_fill(~HERE[:, None], float("nan")).requires_grad_() for side in new)
+    found = fast(broken, tuple(side.masked_fill(~HERE[:, None], float("nan")) for side in old), HERE)
     assert torch.equal(found, expected)
     found.sum().backward()
-    assert torch.equal(new["text"].grad[~THERE], torch.zeros_like(new["text"][~THERE]))
+    assert all(bool(side.grad.isfinite().all()) and not side.grad[~HERE].any() for side in broken)
+    nobody = fast(new, old, torch.zeros(ROWS, dtype=torch.bool))
+    assert not nobody.any()
+    assert not any(gradient.any() for gradient in torch.autograd.grad(nobody.sum(), new))
+    zeros = torch.zeros(ROWS, DIM, requires_grad=True)
+    fast((zeros, zeros), (zeros.detach(), zeros.detach())).sum().backward()
+    assert not zeros.grad.any()
+
+
+def test_the_temperature_learns_from_the_new_side_and_wrong_numbers_are_refused() -> None:
+    new, old = (tuple(side.detach() for side in both) for both in (sides(0), sides(1)))
+    number = torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True)
+    (found,) = torch.autograd.grad(similarity_distillation(new, old, temperature=number).sum(), number)
+    x, y = (F.normalize(side, dim=1) for side in new)
+    scores, targets = x @ y.T, F.normalize(old[0], dim=1) @ F.normalize(old[1], dim=1).T / TEMPERATURE
+    crossed = [(targets.softmax(d) * (scores / number).log_softmax(d)).sum() for d in (0, 1)]
+    torch.testing.assert_close(found, torch.autograd.grad(-sum(crossed) / 2, number)[0])
+    with pytest.raises(ValueError, match=r"temperature is above 0; given: 0\.0"):
+        similarity_distillation(new, old, temperature=0.0)
+    with pytest.raises(ValueError, match="Softening is above 0; given: -1"):
+        similarity_distillation(new, old, softening=-1.0)

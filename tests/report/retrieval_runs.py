@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from report_records import make_record
 
-from awase.records import Epoch, Record, RetrievalRecord, SpaceNumber, StageRecord, write_record
+from awase.records import BankNumber, Epoch, Record, RetrievalRecord, SpaceNumber, StageRecord, write_record
 from awase.statistics import (
     Found,
     RankTable,
@@ -69,13 +69,24 @@ def make_ranks(
 def numbers(ranks: np.ndarray, size: int) -> dict[str, float]:
     found = retrieval_metrics(ranks, size)
     recall = {f"R@{k}": value for k, value in found.recall.items()}
-    return {**recall, "MedR": found.median_rank, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
+    more = {"MedR_all": found.median_rank_all}
+    return {**recall, "MedR": found.median_rank, **more, "MeanR": found.mean_rank, "log_rank": found.mean_log_rank}
 
 
 def make_space(
-    method: str, seed: int = 0, *, fold: int | None = None, size: int = SIZE, published: Any = None, **changes: Any
+    method: str,
+    seed: int = 0,
+    *,
+    fold: int | None = None,
+    size: int = SIZE,
+    published: Any = None,
+    bank: int | None = None,
+    **changes: Any,
 ) -> tuple[Record, dict[tuple[str, str, str], RankTable]]:
-    """A record with the ranks behind it; `changes` are of the protocol."""
+    """A record with the ranks behind it; `changes` are of the protocol.
+
+    With `bank` queries each rank is one better.
+    """
     ranks = make_ranks(method, seed, fold=fold, size=size, **changes)
     stages = STAGES[method]
     entries = tuple(
@@ -111,6 +122,20 @@ def make_space(
             score="dot",
             pairs=dict.fromkeys(stages, ("audio+text", "audio+video", "text+video")),
             numbers=entries,
+            query_bank=tuple(
+                BankNumber(
+                    stage=stage,
+                    split=split,
+                    direction=direction,
+                    metrics=numbers(np.where(table.rank > 0, table.rank - 1, table.rank), size),
+                    bank="val",
+                    bank_queries=bank,
+                    beta=0.5,
+                    protocol={**protocol(direction, split, size, **changes).to_dict(), "post_processing": "querybank"},
+                )
+                for (stage, split, direction), table in ranks.items()
+                if bank is not None and stage == "joint" and split != "val"
+            ),
             geometry={stage: dict.fromkeys(SPLITS, shape) for stage in stages},
         ),
     )

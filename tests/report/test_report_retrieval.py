@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from retrieval_runs import SIZE, make_space, write_space
 
-from awase.report import Run, load
+from awase.records import Record
+from awase.report import Run, load, render_html, render_json
 from awase.report.groups import Group, Table, is_fraction, is_rank, tabulate
 from awase.report.retrieval_curves import curve_points
 from awase.report.retrieval_lines import SpaceLines, build_space_lines
@@ -41,6 +42,7 @@ def recall(method: str, seeds: tuple[int, ...], key: tuple[str, str, str], k: in
 def test_metrics_of_ranks_are_no_shares():
     assert is_rank("MedR")
     assert is_rank("MedR text->video")
+    assert is_rank("MedR_all")
     assert is_rank("youcook2 MeanR")
     assert not is_rank("R@1 text->video")
     assert is_fraction("R@1")
@@ -134,6 +136,27 @@ def test_folds_of_other_sizes_share_a_column_and_splits_of_other_sizes_do_not():
     assert len(by_protocol(tabulate(alone).tables[0])) == 2
 
 
+def set_named(record: Record, name: str) -> Run:
+    """The run with its test set under that name in every protocol."""
+    assert record.retrieval is not None
+    found = [
+        n.model_copy(update={"protocol": {**n.protocol, "queries": name, "gallery": name}}) if n.split == "test" else n
+        for n in record.retrieval.numbers
+    ]
+    return Run(record.model_copy(update={"retrieval": record.retrieval.model_copy(update={"numbers": tuple(found)})}))
+
+
+def test_sets_of_another_content_share_no_column_but_folds_do():
+    alone = [set_named(make_space(m)[0], f"clips test [{print_}]") for m, print_ in (("joint", "a1"), ("av_t", "b2"))]
+    assert [len(part.groups) for part in by_protocol(tabulate(alone).tables[0])] == [1, 1]
+    folds = [
+        set_named(make_space("joint", fold=k)[0], f"clips test [{print_}]") for k, print_ in ((0, "a1"), (1, "b2"))
+    ]
+    assert len(by_protocol(tabulate(folds).tables[0])) == 1
+    other = [set_named(make_space("joint", fold=k)[0], f"{name} test [a1]") for k, name in ((0, "clips"), (1, "films"))]
+    assert len(by_protocol(tabulate(other).tables[0])) == 2
+
+
 # ---- intervals and differences
 
 
@@ -177,6 +200,23 @@ def test_without_ranks_there_are_numbers_and_a_note(tmp_path: Path):
     assert (cell.intervals, cell.differences) == ({}, {})
     assert "R@1" in cell.stats
     assert found.notes == ("No interval for joint: the ranks of some of its runs are not beside their records.",)
+
+
+def test_where_most_queries_are_missing_the_median_over_all_is_infinite():
+    """A query whose item is missing stands at infinity; with more than half of them no deviation can be given."""
+    records = [make_space("joint", seed)[0] for seed in (0, 1)]
+    changed = []
+    for record in records:
+        assert record.retrieval is not None
+        lost = [n.model_copy(update={"metrics": {**n.metrics, "MedR_all": np.inf}}) for n in record.retrieval.numbers]
+        retrieval = record.retrieval.model_copy(update={"numbers": tuple(lost)})
+        changed.append(record.model_copy(update={"retrieval": retrieval}))
+    runs = [Run(type(record).model_validate_json(record.model_dump_json())) for record in changed]
+    found = space_stat(Group("joint", tuple(runs)), "joint", "test", "text->video", "MedR_all")
+    assert found is not None
+    assert (found.mean, found.std) == (np.inf, None)
+    assert '<td class="number">∞</td>' in render_html(runs)
+    assert "Infinity" not in render_json(runs)
 
 
 def test_the_best_is_chosen_on_validation():

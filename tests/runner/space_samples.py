@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from awase.config import RetrievalConfig, Runtime, SelectionConfig, StageConfig, TrainConfig
+from awase.data import Dataset
 from awase.distributed import ALONE, World
 from awase.encoders import reconstruction_head
 from awase.models import Retrieval
@@ -118,7 +119,7 @@ def slow_mms(x: Tensor, y: Tensor, there: list[int], margin: float) -> Tensor:
 def step_of(model: Retrieval, stage: StageConfig, world: World = ALONE) -> SpaceStep:
     """The step without data behind it: of the setting it needs these, and nothing is known beforehand."""
     setting, known = Setting.__new__(Setting), KnownFeatures.__new__(KnownFeatures)
-    vars(setting).update(world=world, device="cpu", runtime=Runtime(device="cpu"))
+    vars(setting).update(world=world, device="cpu", runtime=Runtime(device="cpu"), dataset=Dataset.__new__(Dataset))
     known.names = {"train": set()}
     return SpaceStep(model, stage, known, setting)
 

@@ -144,6 +144,25 @@ def test_the_control_draws_a_clip_to_the_texts_of_the_next():
     torch.testing.assert_close(found, slow_mil_nce(e["v"], rolled, batch.candidates["t"], list(range(ROWS))))
 
 
+def test_the_control_draws_a_clip_to_no_text_of_its_own_video():
+    stage = stage_of(
+        loss="mil_nce", pairs={"t+v": 1.0}, clustering=None, shuffle_pairs=True, reconstruction={"weight": 0}
+    )
+    model = model_of(stage)
+    video = torch.arange(ROWS) // 3
+    batch = replace(clips_of(0.0), index=video)
+    step = step_of(model, stage)
+    step.shift = 2
+    found = step(batch).terms["t+v"].mean()
+    e = embedded(model, batch)
+    rolled = torch.stack([e["t"][(i + 2) % ROWS] for i in range(ROWS)])
+    foreign = [i for i in range(ROWS) if video[i] != video[(i + 2) % ROWS]]
+    assert len(foreign) < ROWS
+    mask = torch.stack([batch.candidates["t"][(i + 2) % ROWS] & (i in foreign) for i in range(ROWS)])
+    expected = slow_mil_nce(e["v"], rolled, mask, [i for i in range(ROWS) if mask[i].any()])
+    torch.testing.assert_close(found, expected)
+
+
 def test_validation_has_one_text_per_clip():
     stage = stage_of(loss="mil_nce", margin=0.02, pairs=PAIRS)
     stage = stage.model_copy(update={"training": stage.training.model_copy(update={"batch_size": ROWS})})

@@ -39,7 +39,7 @@ PAIRS = ("mmbt", "pmf", "pmf_l")
 """Methods that are defined for two modalities."""
 ONE_LABEL = ("pmr",)
 """Methods that are defined for one label per sample."""
-SPACES = ("mcn",)
+SPACES = ("mcn", "pair_adapters", "pair_heads")
 """Methods whose task is retrieval; test_runner_space_runs.py holds them to the same promises."""
 CLASSIFIERS = set(METHODS) - set(SPACES)
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -1,18 +1,34 @@
 """MCN from files in the published layout to ranks on both evaluation sets, through the command line."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from howto_layout import SMALL, WORDS, ready_clips, write_howto_layout, write_howto_store
+from howto_layout import SMALL, ready_clips, write_howto_layout
+from small_mcn import command, named, small_settings, write_root
 
 from awase.cli.main import execute
+from awase.config import Runtime
 from awase.data.features import write_evaluation_store
+from awase.distributed import ALONE
 from awase.encoders.word2vec import build_vocabulary
+from awase.experiments import ROOTED
+from awase.methods import build_method
 from awase.records import read_record
+from awase.report import Run, load
+from awase.report.groups import tabulate
+from awase.report.retrieval_compare import compare_spaces
+from awase.report.retrieval_numbers import by_protocol
+from awase.runner.build import build_retrieval
+from awase.runner.overrides import apply_overrides
+from awase.runner.setting import open_setting
+from awase.runner.space_again import Request, rescore
 from awase.runner.space_files import read_embeddings, read_samples
+from awase.runner.space_work import space_work
 from awase.statistics import read_ranks
 from awase.training.loop import Loop
 
@@ -22,42 +38,7 @@ DIRECTIONS = 9
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A folder with a store, two evaluation sets and word vectors; the fourth clip of each set has no audio."""
-    folder = tmp_path_factory.mktemp("mcn")
-    store, _ = write_howto_store(folder)
-    store.rename(folder / "howto100m")
-    write_evaluation_store(folder / "msrvtt", "msrvtt", ready_clips(13, seed=3), audio_frames=512)
-    generator = np.random.default_rng(0)
-    lines = [f"{word} " + " ".join(f"{x:.3f}" for x in generator.normal(size=23)) for word in sorted(set(WORDS))]
-    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    build_vocabulary(folder / "vectors.txt", folder / "words")
-    return folder
-
-
-def command(root: Path, out: Path, methods: int, *more: str) -> list[str]:
-    """`awase run` of the experiment with everything small."""
-    settings = [
-        "data.howto100m.clips_per_video=4",
-        "data.howto100m.validation_videos=2",
-        "data.howto100m.audio_frames=128",
-        'data.howto100m.streams=["video_2d","video_3d"]',
-        "joint.batch_size=8",
-        "joint.epochs=2",
-        "encoders.text.options.dim=32",
-        "encoders.audio.options.widths=[8,8,8,8]",
-        "encoders.audio.options.statistics_rows=4",
-    ]
-    for number in range(methods):
-        place = f"methods.{number}.settings.retrieval"
-        settings += [f"{place}.space.dim=32", f"{place}.clustering.num_clusters=3", f"{place}.clustering.queue_rows=16"]
-        settings += [f"{place}.clustering.push_rows=2", f"{place}.clustering.push_every=4"]
-    changes = [word for one in (*settings, *more) for word in ("--set", one)]
-    folders = ["--root", str(root), "--out", str(out), "--cache", str(out.with_name("cache"))]
-    return ["run", *folders, "--threads", "1", "--device", "cpu", "--quiet", *changes]
-
-
-def named(arguments: list[str], name: str) -> list[str]:
-    return [arguments[0], name, *arguments[1:]]
+    return write_root(tmp_path_factory.mktemp("mcn"))
 
 
 def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
@@ -91,6 +72,85 @@ def test_every_order_is_measured_on_both_sets(root: Path, tmp_path: Path):
     assert stages == ["audio+video", "joint"]
 
 
+def moved_root(root: Path, folder: Path) -> Path:
+    """The same files elsewhere, with a further evaluation set beside them."""
+    folder.mkdir()
+    for name in ("howto100m", "youcook2", "msrvtt"):
+        (folder / name).symlink_to(root / name)
+    shutil.copytree(root / "words", folder / "words")
+    write_evaluation_store(folder / "more", "more", ready_clips(17, seed=5), audio_frames=512)
+    return folder
+
+
+def test_a_further_evaluation_set_and_a_moved_vocabulary_train_nothing_anew(root: Path, tmp_path: Path):
+    place = moved_root(root, tmp_path / "elsewhere")
+    first = command(root, tmp_path / "runs", 1)
+    assert execute(named(first, "mcn.av_t")) == 0
+    sets = {name: str(place / name) for name in ("youcook2", "msrvtt", "more")}
+    again = command(place, tmp_path / "again", 1, f"data.howto100m.evaluation={json.dumps(sets)}")
+    again[again.index("--cache") + 1] = first[first.index("--cache") + 1]
+    assert execute(named(again, "mcn.av_t")) == 0
+    one, two = (read_record(tmp_path / name / "av_t" / "seed-0") for name in ("runs", "again"))
+    assert [stage.reused for stage in two.stages] == [True, True]
+    assert [stage.hash for stage in one.stages] == [stage.hash for stage in two.stages]
+    assert one.data["fingerprint"] != two.data["fingerprint"]
+    assert one.retrieval is not None
+    assert two.retrieval is not None
+    known = {(n.stage, n.split, n.direction): n for n in two.retrieval.numbers}
+    assert all(known[n.stage, n.split, n.direction].metrics == n.metrics for n in one.retrieval.numbers)
+    assert {n.split for n in two.retrieval.numbers} == {"val", "youcook2", "msrvtt", "more"}
+
+
+def test_another_vocabulary_in_the_same_folder_trains_anew(root: Path, tmp_path: Path):
+    place = moved_root(root, tmp_path / "elsewhere")
+    arguments = command(place, tmp_path / "runs", 1)
+    assert execute(named(arguments, "mcn.joint")) == 0
+    shutil.rmtree(place / "words")
+    lines = (root / "vectors.txt").read_text(encoding="utf-8").splitlines()
+    (place / "vectors.txt").write_text("\n".join(line.replace("0.", "1.") for line in lines) + "\n", encoding="utf-8")
+    build_vocabulary(place / "vectors.txt", place / "words")
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "again")
+    assert execute(named(arguments, "mcn.joint")) == 0
+    one, two = (read_record(tmp_path / name / "joint" / "seed-0") for name in ("runs", "again"))
+    assert one.stages[0].hash != two.stages[0].hash
+    assert [stage.reused for stage in two.stages] == [False]
+
+
+def test_sets_are_named_by_what_they_are_and_two_under_one_key_share_no_column(root: Path, tmp_path: Path):
+    """The second run measures other clips, of the same number and ids, under the key of the first."""
+    (tmp_path / "other").mkdir()
+    for name in ("howto100m", "youcook2", "words"):
+        (tmp_path / "other" / name).symlink_to(root / name)
+    write_evaluation_store(
+        tmp_path / "other" / "msrvtt", "msrvtt", ready_clips(13, seed=4), audio_frames=512, notes={"split": "1k-A"}
+    )
+    one, two = (command(place, tmp_path / f"runs-{place.name}", 1) for place in (root, tmp_path / "other"))
+    two[two.index("--cache") + 1] = one[one.index("--cache") + 1]
+    for arguments in (one, two):
+        assert execute(named(arguments, "mcn.joint")) == 0
+    folders = [tmp_path / f"runs-{place.name}" / "joint" for place in (root, tmp_path / "other")]
+    records = [read_record(folder / "seed-0") for folder in folders]
+    sets = [{n.split: n.protocol["queries"] for n in record.retrieval.numbers} for record in records]
+    assert sets[0]["youcook2"] == sets[1]["youcook2"]
+    assert sets[0]["val"] == sets[1]["val"]
+    assert re.fullmatch(r"msrvtt \[[0-9a-f]{12}\]", sets[0]["msrvtt"])
+    assert re.fullmatch(r"msrvtt 1k-A \[[0-9a-f]{12}\]", sets[1]["msrvtt"])
+    assert re.fullmatch(r"howto100m val \[[0-9a-f]{12}\]", sets[0]["val"])
+    assert all(n.protocol["queries"] == n.protocol["gallery"] for n in records[0].retrieval.numbers)
+    (again,) = rescore(folders[0] / "seed-0", Request(split="msrvtt", directions=("text->video",)))
+    assert again.protocol.queries == sets[0]["msrvtt"]
+    first, second = (tabulate(load([folder])).tables[0].groups[0] for folder in folders)
+    assert compare_spaces(first, second, "youcook2", ("text->video",))[0].differences[1].difference == 0
+    with pytest.raises(ValueError, match="share no column: queries: 'msrvtt"):
+        compare_spaces(first, second, "msrvtt", ("text->video",))
+    # Not even where the record says that data and settings are the same.
+    said = {"method": "other", "data": records[0].data, "config": records[0].config}
+    (table,) = tabulate([Run(records[0]), Run(records[1].model_copy(update=said))]).tables
+    apart = by_protocol(table)
+    assert [len(part.groups) for part in apart] == [1, 1]
+    assert all(sets[k]["msrvtt"] in part.dataset for k, part in enumerate(apart))
+
+
 def test_several_captions_per_clip(root: Path, tmp_path: Path):
     out = tmp_path / "runs"
     loss = "methods.0.settings.retrieval.loss=mil_nce"
@@ -118,9 +178,14 @@ def test_a_video_without_captions_is_left_out_and_counted(root: Path, tmp_path: 
     assert any("no captions" in reason for reason in summary["excluded"]["by_reason"])
 
 
-def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch):
-    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again."""
-    whole, cut = (named(command(root, tmp_path / name / "runs", 1), "mcn.av_t") for name in ("whole", "cut"))
+@pytest.mark.parametrize("freeze", ["false", "true"])
+def test_an_interrupted_run_ends_with_the_numbers_of_a_whole_one(root: Path, tmp_path: Path, monkeypatch, freeze: str):
+    """Two stages of an epoch of three steps each; stopped before the fifth of the six steps, and begun again.
+
+    With frozen towers the second stage reads their features, some of which the stopped run has left there.
+    """
+    staged = f'methods.0.settings.staged={{"first": ["audio", "video"], "freeze": {freeze}}}'
+    whole, cut = (named(command(root, tmp_path / name / "runs", 1, staged), "mcn.av_t") for name in ("whole", "cut"))
     cut += ["--checkpoint-every-s", "0"]
     step, taken = Loop._step, []
 
@@ -157,3 +222,31 @@ def test_a_root_is_needed_and_its_stores(root: Path, tmp_path: Path, capsys):
     assert execute(["run", "mcn.joint", "--root", str(tmp_path), "--out", str(tmp_path / "runs")]) == 2
     assert "howto100m" in capsys.readouterr().err
     assert SMALL.videos == 7
+
+
+def test_the_control_needs_two_videos_in_a_batch(root: Path, tmp_path: Path, capsys):
+    shuffled = 'methods.0.settings.staged={"first": ["audio", "video"], "shuffle_first": true}'
+    assert execute(named(command(root, tmp_path / "runs", 1, shuffled), "mcn.av_t")) == 0
+    alone = command(root, tmp_path / "other", 1, shuffled, "joint.batch_size=4")
+    assert execute(named(alone, "mcn.av_t")) == 2
+    assert "joint.batch_size=8" in capsys.readouterr().err
+
+
+def test_the_control_draws_clips_of_whole_videos_on(root: Path, tmp_path: Path):
+    """The step knows how many clips of a batch are of one video."""
+    experiment = apply_overrides(ROOTED["mcn.joint"](root), small_settings(1))
+    options = Runtime(cache=tmp_path, device="cpu", threads=1)
+    setting = open_setting(experiment, options, 0, None, ALONE)
+    method = experiment.methods[0]
+    (stage,) = build_method(method.method, setting.method_context(), method.settings)
+    step = space_work(build_retrieval(stage, setting.spec), stage, ("text.head",), setting).forward
+    assert step.shift == 4
+
+
+def test_steps_without_clusters_are_noted_in_the_record(root: Path, tmp_path: Path):
+    """Batches of 8, 8 and 4 clips, half of which are pushed: the queue of 16 is full before the sixth and last step."""
+    many = "methods.0.settings.retrieval.clustering.num_clusters=20"
+    assert execute(named(command(root, tmp_path / "runs", 1, many), "mcn.joint")) == 0
+    notes = read_record(tmp_path / "runs" / "joint" / "seed-0").notes
+    said = "Stage 'joint' took 5 steps without the clustering term: there were fewer rows than its 20 clusters."
+    assert said in notes

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from awase.evaluation import Direction, Embedded, ranks_from_scores, ranks_of
-from awase.runner.space_post import POST, SHARPNESS, Sides, choose_beta, post_ranks, score_deviation, sides_of
+from awase.evaluation.directions import Sides, sides_of
+from awase.runner.space_post import POST, SHARPNESS, choose_beta, post_ranks, score_deviation
 
 
 def sides(num: int = 23, *, seed: int = 0, cosine: bool = False, hub: float = 0.0) -> Sides:
@@ -29,32 +32,40 @@ def test_without_post_processing_ranks_are_those_of_the_record(cosine: bool):
         for equal in (None, same):
             ranks = ranks_of(data, direction, cosine=cosine, same=equal)
             found = sides_of(data, direction, cosine=cosine, same=equal)
-            assert found.rows.tolist() == present["a"].nonzero()[:, 0].tolist()
-            assert post_ranks(found, "none").tolist() == ranks[found.rows].tolist()
+            assert found.asked.tolist() == present["a"].tolist()
+            assert post_ranks(found, "none").tolist() == ranks.tolist()
 
 
 def test_query_banks_against_the_formula():
     found, bank, beta = sides(), sides(17, seed=5).queries, 0.3
     scores = (found.queries @ found.gallery.T).double()
     back = (beta * (bank @ found.gallery.T).double()).logsumexp(0) / beta
-    static = ranks_from_scores(scores - back, found.rows, gallery_present=found.there)
+    static = ranks_from_scores(scores - back, found.match, gallery_present=found.there)
     assert post_ranks(found, "query_bank", beta, bank).tolist() == static.tolist()
     assert static.tolist() != post_ranks(found, "none").tolist()
     hidden = torch.where(found.there, 0.0, -torch.inf)
     hubs = ((bank @ found.gallery.T) + hidden).argmax(1)
     known = torch.isin((scores + hidden).argmax(1), hubs)
-    dynamic = ranks_from_scores(scores - known[:, None] * back, found.rows, gallery_present=found.there)
+    dynamic = ranks_from_scores(scores - known[:, None] * back, found.match, gallery_present=found.there)
     assert post_ranks(found, "dynamic_query_bank", beta, bank).tolist() == dynamic.tolist()
+
+
+def test_a_query_that_is_missing_has_its_place():
+    found, bank = sides(), sides(17, seed=5).queries
+    some = torch.arange(23) % 4 != 1
+    ranks = post_ranks(found, "query_bank", 0.3, bank)
+    there = post_ranks(replace(found, asked=some), "query_bank", 0.3, bank)
+    assert there.tolist() == ranks.where(some, -1).tolist()
 
 
 def test_transductive_ways_against_the_formulas():
     found, beta = sides(), 0.2
     scores = (found.queries @ found.gallery.T).double()
     inverted = scores - (beta * scores).logsumexp(0) / beta
-    expected = ranks_from_scores(inverted, found.rows, gallery_present=found.there)
+    expected = ranks_from_scores(inverted, found.match, gallery_present=found.there)
     assert post_ranks(found, "transductive_inverted_softmax", beta).tolist() == expected.tolist()
     dual = scores * (beta * scores).softmax(0)
-    expected = ranks_from_scores(dual, found.rows, gallery_present=found.there)
+    expected = ranks_from_scores(dual, found.match, gallery_present=found.there)
     assert post_ranks(found, "transductive_dual_softmax", beta).tolist() == expected.tolist()
     part = beta * scores[:, found.there]
     for _ in range(50):
@@ -62,7 +73,7 @@ def test_transductive_ways_against_the_formulas():
         part = part - part.logsumexp(0, keepdim=True)
     whole = torch.full_like(scores, -torch.inf).masked_fill(~found.there, 0)
     whole[:, found.there] = part
-    expected = ranks_from_scores(whole, found.rows, gallery_present=found.there)
+    expected = ranks_from_scores(whole, found.match, gallery_present=found.there)
     assert post_ranks(found, "transductive_sinkhorn", beta).tolist() == expected.tolist()
 
 
@@ -75,7 +86,7 @@ def test_deviation_of_scores():
     found = sides()
     scores = (found.queries @ found.gallery[found.there].T).double()
     torch.testing.assert_close(score_deviation(found), scores.std(correction=0))
-    flat = Sides(found.rows, torch.ones(23, 11), torch.ones(23, 11), found.there)
+    flat = replace(found, queries=torch.ones(23, 11), gallery=torch.ones(23, 11))
     assert float(score_deviation(flat)) == 1.0
 
 

@@ -20,7 +20,8 @@ from watched_runs import stopped_and_repeated
 from awase import Model, Space
 from awase.config import EncoderConfig, MethodConfig, SelectionConfig
 from awase.data import Dataset
-from awase.records import Record
+from awase.records import Record, read_record
+from awase.runner.known import EVALUATION_BATCH
 from awase.runner.nodes import NodeRunner
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.runner.space_state import SpaceState
@@ -146,6 +147,9 @@ def test_every_number_is_that_of_the_saved_embeddings(records, place):
                 assert number.metrics[f"R@{k}"] == pytest.approx(((found >= 0) & (found < k)).mean())
             assert number.metrics["MedR"] == pytest.approx(np.median(hit) + 1)
             assert number.metrics["MeanR"] == pytest.approx(np.mean(hit) + 1)
+            everyone = np.where(found < 0, np.inf, found + 1)
+            assert number.metrics["MedR_all"] == np.median(everyone)
+            assert number.metrics["MedR_all"] >= number.metrics["MedR"]
         assert {number.direction for number in record.retrieval.numbers if not number.trained} == (
             {"a->text", "text->a", "b->text", "text->b", "a->b", "b->a"} & set()
         )
@@ -183,6 +187,44 @@ def test_rows_that_a_first_stage_does_not_know_are_failures_after_it(tmp_path):
     found = [n for n in record.retrieval.numbers if (n.split, n.direction) == ("test", "a->b")]
     assert [n.protocol["gallery_size"] for n in found] == [23, 23]
     assert all(n.protocol["missing_queries"] == n.protocol["missing_items"] >= 3 for n in found)
+
+
+def test_a_median_over_all_at_infinity_is_recorded_and_the_model_can_be_saved(tmp_path):
+    """Two of three rows have no text, so that half of what is asked for is missing."""
+    rows = reading_rows()
+    for number, row in enumerate(rows):
+        row["text"] = row["text"] if number % 3 == 0 else None
+    made = space_experiment(
+        readings_data(write_rows(tmp_path / "table.jsonl", rows)), mcn_of(), encoders=small_encoders()
+    )
+    (record,) = train(made, tmp_path / "out", tmp_path / "cache")
+    run = tmp_path / "out" / "mcn" / "seed-0"
+    (number,) = [n for n in read_record(run).retrieval.numbers if (n.split, n.direction) == ("test", "a->text")]
+    assert number.metrics["MedR_all"] == np.inf
+    assert np.isfinite(number.metrics["MedR"])
+    assert not any("MedR_all" in epoch.metrics for stage in record.stages for epoch in stage.curve)
+    Space.from_pretrained(run, device="cpu", cache=tmp_path / "cache").save_pretrained(tmp_path / "saved")
+    assert "MedR_all" not in (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
+
+
+def test_equal_texts_of_other_batches_are_equal_to_the_last_bit(tmp_path):
+    """The last batch of test has one sample, whose products are summed in another order; its text is that of the first.
+
+    From the video, the text of another clip that is the same is a tie, and a tie is not decided by rounding.
+    """
+    rows = reading_rows(sizes={"train": 41, "val": 19, "test": EVALUATION_BATCH + 1})
+    rows[-1]["text"] = rows[60]["text"]
+    data = readings_data(write_rows(tmp_path / "table.jsonl", rows))
+    made = space_experiment(data, mcn_of(space={"dim": 512}), encoders=small_encoders())
+    train(made, tmp_path / "out", tmp_path / "cache")
+    run = tmp_path / "out" / "mcn" / "seed-0"
+    embedded = read_embeddings(run, "joint", "test")
+    first, last = (embedded.ids.index(rows[row]["id"]) for row in (60, -1))
+    assert last == EVALUATION_BATCH
+    assert torch.equal(embedded.embeddings["text"][first], embedded.embeddings["text"][last])
+    assert not torch.equal(embedded.embeddings["a"][first], embedded.embeddings["a"][last])
+    ranks = read_ranks(run).select(stage="joint", split="test", direction="a->text")
+    assert min(ranks.rank[first], ranks.rank[last]) >= 1, "each has the other's equal text before it"
 
 
 def test_a_loaded_space_gives_the_embeddings_that_the_run_saved(records, place, table):

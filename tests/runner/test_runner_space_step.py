@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from space_samples import NUM_CLUSTERS, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of, taken
+from space_samples import NUM_CLUSTERS, WIDTHS, Shares, loop_of, model_of, rows_of, slow_mms, stage_of, step_of, taken
 from torch import Tensor
 from torch.nn import functional as F
 
 from awase.runner.space_state import SpaceState
+from awase.runner.space_work import EpochRule, begin_anew
 
 
 def slow_loss(model, batch, labels: Tensor, centroids: Tensor) -> Tensor:
@@ -113,6 +114,21 @@ def test_the_control_draws_every_sample_to_the_next_one():
     expected = slow_mms(e["a"], e["v"].roll(-1, 0), list(range(7)), 0.001)
     torch.testing.assert_close(found.terms["a+v"].mean(), expected)
     assert not torch.allclose(found.terms["a+v"], straight.terms["a+v"])
+
+
+def test_the_control_draws_clips_of_a_store_to_those_of_another_video():
+    """Three clips of each of three videos, which follow one another; a batch of one video has no pair."""
+    batch = replace(rows_of(9), index=torch.tensor([7, 7, 7, 2, 2, 2, 5, 5, 5]))
+    stage = stage_of(shuffle_pairs=True, clustering=None)
+    model = model_of(stage)
+    step = step_of(model, stage)
+    step.shift = 3
+    found = step(batch)
+    e = {name: found.output.embeddings[name] for name in ("a", "v")}
+    expected = slow_mms(e["a"], e["v"].roll(-3, 0), list(range(9)), 0.001)
+    torch.testing.assert_close(found.terms["a+v"].mean(), expected)
+    alone = step(taken(batch, torch.arange(3)))
+    assert torch.equal(alone.terms["a+v"], torch.zeros(3))
 
 
 def test_the_queue_takes_the_share_of_each_group_that_is_named():
@@ -222,3 +238,53 @@ def test_a_batch_where_nobody_has_anything_to_compare_costs_nothing():
     assert torch.equal(found.total, torch.zeros(5))
     found.total.mean().backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("clusters", "lacking"), [(4, 0), (9, 2), (90, 12)])
+def test_steps_without_clusters_are_counted_and_said_once(clusters, lacking, caplog):
+    """Batches of four rows and a queue of eight, which counts when it is full: the third step has twelve rows."""
+    stage = stage_of(clustering={"num_clusters": clusters, "queue_rows": 8, "refit_every": 2})
+    model = model_of(stage)
+    loop = loop_of(model, stage, Shares(rows_of(16), 4))
+    with caplog.at_level("WARNING", logger="awase"):
+        loop.run()
+    assert loop.work.rule.facts() == {"steps_without_clusters": lacking}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (lacking > 0)
+    assert all(f"fewer rows than the {clusters} clusters" in text for text in said)
+    assert loop.work.rule.state_dict()["steps_without_clusters"] == lacking, "an interruption keeps the count"
+
+
+def test_without_clustering_no_step_lacks_it():
+    stage = stage_of(clustering=None)
+    rule = EpochRule(step_of(model_of(stage), stage).state)
+    rule.after_backward(0)
+    rule.on_epoch_end(0)
+    assert rule.facts() == {}
+
+
+@pytest.mark.parametrize(("first", "least"), [(0.3, 0.01), (0.005, 0.005)])
+def test_a_learned_temperature_is_held_up_before_each_step(first, least):
+    stage = stage_of(loss="info_nce", learn_temperature=True, temperature=first, clustering=None)
+    state = step_of(model_of(stage), stage).state
+    rule = EpochRule(state)
+    with torch.no_grad():
+        state.log_temperature.fill_(-20.0)
+    rule.begin(0, None)
+    assert float(state.temperature.detach()) == pytest.approx(least)
+    with torch.no_grad():
+        state.log_temperature.fill_(0.5)
+    rule.begin(0, None)
+    assert float(state.log_temperature.detach()) == 0.5
+    assert rule.state_dict().keys() == {"steps_without_clusters"}
+
+
+def test_batch_statistics_begin_anew_where_a_pattern_names_the_encoder():
+    stage = stage_of(begin=("batch_statistics",)).model_copy(update={"train": ("*.encoder",)})
+    model = model_of(stage)
+    for name in ("a", "v"):
+        model.encoders[name].norm = torch.nn.BatchNorm1d(3)
+        model.encoders[name].norm.running_mean.fill_(5.0)
+    begin_anew(model, stage, ("v.encoder",))
+    means = {name: float(model.encoders[name].norm.running_mean[0]) for name in ("a", "v")}
+    assert means == {"a": 5.0, "v": 0.0}

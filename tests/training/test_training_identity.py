@@ -18,6 +18,7 @@ from awase.config import (
     AudioInput,
     BalancingConfig,
     ClusteringConfig,
+    CombinationsConfig,
     Crop,
     DeriveConfig,
     EncoderConfig,
@@ -77,6 +78,13 @@ STAGE = StageConfig(
         loss="info_nce",
         pairs={"audio+text": 1.0},
         clustering=ClusteringConfig(),
+        combinations=CombinationsConfig(
+            keys=("audio+text",),
+            learn=("audio+text",),
+            adapters={"audio": AdapterConfig()},
+            weights={"audio+text": 1.0},
+            temperatures={"audio+text": 0.1},
+        ),
         clustered=("audio",),
         reconstructed=("audio",),
         begin=("queue",),
@@ -196,11 +204,14 @@ def test_the_walk_finds_every_field():
         (RetrievalConfig, "retrieval."),
         (SpaceConfig, "retrieval.space."),
         (ClusteringConfig, "retrieval.clustering."),
+        (CombinationsConfig, "retrieval.combinations."),
     ):
         assert {f"{prefix}{name}" for name in kind.model_fields} <= {where.partition("[")[0] for where in found} | {
             "retrieval.space",
             "retrieval.clustering",
             "retrieval.reconstruction",
+            "retrieval.combinations",
+            "retrieval.combinations.adapter",
         }
     assert {"fusion.name", "fusion.options[of]", "fusion.options[+]", "train[0]", "train[+]"} <= found
     for modality, setting in INPUTS.items():

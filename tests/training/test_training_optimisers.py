@@ -54,8 +54,8 @@ def test_fractions_of_a_step_never_exceed_the_rate(schedule, warmup_epochs):
     assert found[: int(warmup_epochs * 5)] == sorted(found[: int(warmup_epochs * 5)])
 
 
-def test_a_run_that_only_warms_up_ends_below_the_rate():
-    assert factors(3, epochs=2, warmup_epochs=4) == pytest.approx([step / 12 for step in range(1, 7)])
+def test_a_run_that_only_warms_up_ends_at_the_rate():
+    assert factors(3, epochs=2, warmup_epochs=2) == pytest.approx([step / 6 for step in range(1, 7)])
 
 
 def some_parameters() -> dict[str, nn.Parameter]:

@@ -1,13 +1,15 @@
 """The adapters of one encoder: a set of parameters per key, over layers that stay where they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 
-from awase.adapters.adapter import Adapter, Adapters
+from awase.adapters.adapter import Adapter, Adapters, Switch
 from awase.adapters.layers import adapters_of, convert, is_adapted, restore
+from awase.adapters.mix import Mix
 from awase.adapters.product import delta_weight, new_adapter
 from awase.adapters.targets import resolve_targets
 from awase.config import AdapterConfig
@@ -24,6 +26,7 @@ class Bank:
 
     def __init__(self, encoder: nn.Module) -> None:
         self.encoder = encoder
+        self._known: tuple[Switch, ...] = (Switch(),)
 
     @classmethod
     def inject(cls, encoder: nn.Module, config: AdapterConfig, *, key: str = DEFAULT_KEY, seed: int) -> "Bank":
@@ -62,7 +65,7 @@ class Bank:
             for name in adapters:
                 layer = self.encoder.get_submodule(name)
                 if not is_adapted(layer):
-                    convert(layer)
+                    convert(layer, self._switches[0])
                     converted.append(layer)
         except ValueError as error:
             for layer in converted:
@@ -75,7 +78,7 @@ class Bank:
 
     def keys(self) -> tuple[str, ...]:
         """The keys of all adapters, in the order in which they were added."""
-        return tuple(dict.fromkeys(key for held in self._layers().values() for key in held.names()))
+        return tuple(dict.fromkeys(key for switch in self._switches for key in switch.keys))
 
     def layer_names(self, key: str | None = None) -> tuple[str, ...]:
         """Names of the layers that have an adapter of `key`, or of any key, in module order."""
@@ -85,10 +88,8 @@ class Bank:
     def adapters(self, key: str) -> dict[str, Adapter]:
         """The adapter of `key` on each layer that has one. Raises `KeyError` for an unknown key."""
         found = {name: held.get(key) for name, held in self._layers().items()}
-        known = {name: adapter for name, adapter in found.items() if adapter is not None}
-        if not known:
-            raise KeyError(f"This encoder has no adapter {key!r}. It has: {self._list()}.")
-        return known
+        self._check(key)
+        return {name: adapter for name, adapter in found.items() if adapter is not None}
 
     def parameters(self, key: str) -> dict[str, nn.Parameter]:
         """The parameters of `key` under their names in the encoder. Raises `KeyError` for an unknown key."""
@@ -98,7 +99,7 @@ class Bank:
     @property
     def active_key(self) -> str | None:
         """The key whose adapters act now; None where the encoder gives its base output."""
-        return next((held.active for held in self._layers().values()), None)
+        return self._switches[0].active
 
     def activate(self, key: str | None) -> None:
         """Makes the adapters of `key` act, and no others; None gives the base output, bit for bit.
@@ -107,9 +108,9 @@ class Bank:
         """
         self._refuse_merged("activate another")
         if key is not None:
-            self.adapters(key)
-        for held in self._layers().values():
-            held.active = key
+            self._check(key)
+        for switch in self._switches:
+            switch.active = key
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -120,6 +121,31 @@ class Bank:
             yield
         finally:
             self.activate(key)
+
+    @contextmanager
+    def mixed(self, keys: Sequence[str | None], index: Int[Tensor, " rows"] | None = None) -> Iterator[None]:
+        """Within the block every row of a batch has the adapter of its own key; None is the base alone.
+
+        `index` gives each row's place in `keys`; without it a batch is as many equal blocks as there are keys. A layer
+        that sees several rows per sample (frames) takes them in the order of the samples. The cost of the base does not
+        depend on the number of keys, and entering the block walks over no module. A layer that lacks a key's adapter
+        gives that key its base output; in training those of a layer share their dropout. Raises `KeyError` for an
+        unknown key, `ValueError` while an adapter is merged, without a key, and, on a CPU, for an index outside.
+        """
+        self._refuse_merged("mix several")
+        for key in keys:
+            if key is not None:
+                self._check(key)
+        if not keys or _is_outside(index, len(keys)):
+            raise ValueError(f"Every row needs one of the {len(keys)} keys given; index: {index}.")
+        mix, before = Mix(tuple(keys), index), [switch.mix for switch in self._switches]
+        try:
+            for switch in self._switches:
+                switch.mix = mix
+            yield
+        finally:
+            for switch, earlier in zip(self._switches, before, strict=True):
+                switch.mix = earlier
 
     @torch.no_grad()
     def merge(self, key: str) -> None:
@@ -134,8 +160,8 @@ class Bank:
             weight = layer.get_parameter("weight")
             adapters_of(layer).original = weight.detach().clone()
             weight.add_(delta_weight(layer, adapter).to(weight.dtype))
-        for held in self._layers().values():
-            held.merged = key
+        for switch in self._switches:
+            switch.merged = key
 
     @torch.no_grad()
     def unmerge(self, key: str) -> None:
@@ -145,7 +171,9 @@ class Bank:
         for name, held in self._layers().items():
             if held.original is not None:
                 self.encoder.get_submodule(name).get_parameter("weight").copy_(held.original)
-            held.original = held.merged = None
+            held.original = None
+        for switch in self._switches:
+            switch.merged = None
 
     def remove(self, key: str) -> None:
         """Takes the adapters of `key` away; without the last one the layers have their original classes again.
@@ -168,12 +196,26 @@ class Bank:
             self.merge(key)
         for name in self._layers():
             restore(self.encoder.get_submodule(name))
+        for switch in self._switches:
+            switch.merged = switch.active = None
 
     def _layers(self) -> dict[str, Adapters]:
         return {name: adapters_of(module) for name, module in self.encoder.named_modules() if is_adapted(module)}
 
+    @property
+    def _switches(self) -> tuple[Switch, ...]:
+        """What switches the layers, looked for while no adapter is known: several where encoders lie side by side."""
+        if not any(switch.keys for switch in self._known):
+            found = {id(held.switch): held.switch for held in self._layers().values()}
+            self._known = tuple(found.values()) or self._known[:1]
+        return self._known
+
+    def _check(self, key: str) -> None:
+        if key not in self.keys():
+            raise KeyError(f"This encoder has no adapter {key!r}. It has: {self._list()}.")
+
     def _merged(self) -> str | None:
-        return next((held.merged for held in self._layers().values()), None)
+        return self._switches[0].merged
 
     def _refuse_merged(self, action: str) -> None:
         merged = self._merged()
@@ -182,6 +224,11 @@ class Bank:
 
     def _list(self) -> str:
         return ", ".join(self.keys()) or "none"
+
+
+def _is_outside(index: Int[Tensor, " rows"] | None, count: int) -> bool:
+    """Whether a place is none of `count`; not looked at where looking would mean waiting for a GPU."""
+    return index is not None and index.device.type == "cpu" and bool(((index < 0) | (index >= count)).any())
 
 
 def adapter_parameter_names(module: nn.Module) -> set[str]:

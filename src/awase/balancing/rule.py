@@ -131,6 +131,10 @@ class Rule(nn.Module):
     def on_epoch_end(self, epoch: int) -> None:
         """Called on every process after the steps of an epoch."""
 
+    def facts(self) -> dict[str, Any]:
+        """What the stage's record keeps of it, fit for JSON."""
+        return {}
+
     def generator(self, step: int, device: torch.device | str) -> torch.Generator:
         """Random numbers of one step: the same on all processes, and after an interruption."""
         seed = (self.context.seed * 0x9E3779B1 + step * 0x85EBCA6B) % (1 << 63)

@@ -101,7 +101,7 @@ def _print_space(run: Path, request: "Request", device: str, as_json: bool) -> N
 
 def _line(one: "Rescored") -> str:
     shown = [f"{name} {100 * value:.1f} %" for name, value in one.metrics.items() if name.startswith("R@")]
-    shown += [f"{name} {one.metrics[name]:.1f}" for name in ("MedR", "MeanR")]
+    shown += [f"{name} {one.metrics[name]:.1f}" for name in ("MedR", "MedR_all", "MeanR")]
     return f"{one.direction:>24}  {'  '.join(shown)}"
 
 

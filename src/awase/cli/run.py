@@ -23,6 +23,10 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/<experiment>.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where decoded media and trained stages are kept.")] = None,
     cache_gib: Annotated[float, typer.Option(help="Most that decoded media may take in the cache, GiB.")] = 50.0,
+    clip_cache_gib: Annotated[
+        float,
+        typer.Option(help="Most that features of frozen encoders on clips of stores may take there, GiB; 0: none."),
+    ] = 50.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="Threads of torch; part of what a result depends on.")] = None,
@@ -56,6 +60,7 @@ def run(
             "workers": workers,
             "checkpoint_every_s": checkpoint_every_s,
             "cache_gib": cache_gib,
+            "clip_cache_gib": clip_cache_gib,
             "command": shlex.join(["awase", *sys.argv[1:]]),
             "allow_pickle": allow_pickle,
             **({} if cache is None else {"cache": cache}),
@@ -72,12 +77,13 @@ def run(
             check_experiment(experiment, runtime)
         for experiment in experiments:
             records += len(run_experiment(experiment, runtime, folder / experiment.name if several else folder))
-            _write_page(folder)
+            write_page(folder)
     print(report.render_markdown(report.load([folder])))
     print(f"{records} runs are done; see {folder / 'report.html'}", file=sys.stderr)
 
 
-def _write_page(folder: Path) -> None:
+def write_page(folder: Path) -> None:
+    """Writes `report.html` of the runs below the folder."""
     from awase import report
     from awase.files import write_text
 

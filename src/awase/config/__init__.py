@@ -5,6 +5,7 @@ checked against its type. Nothing here imports torch.
 """
 
 from awase.config.base import Frozen
+from awase.config.combinations import CombinationsConfig
 from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
 from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
 from awase.config.features import HowTo100MConfig
@@ -26,6 +27,7 @@ __all__ = [
     "AudioInput",
     "BalancingConfig",
     "ClusteringConfig",
+    "CombinationsConfig",
     "Crop",
     "Curriculum",
     "DataConfig",

@@ -148,6 +148,8 @@ class Runtime(Frozen):
     workers: int = Field(0, ge=0)
     cache: Path = Path.home() / ".cache" / "awase"
     cache_gib: float = Field(50.0, gt=0)
+    clip_cache_gib: float = Field(50.0, ge=0)
+    """Most that features of frozen encoders, kept for the clips of stores, may take; 0: none are kept."""
     checkpoint_every_s: float = Field(60.0, ge=0)
     allow_pickle: bool = False
     command: str | None = None

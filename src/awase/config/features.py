@@ -37,7 +37,7 @@ class HowTo100MConfig(Frozen):
     validation_clips: int = Field(8, ge=1)
     """Clips of each of them, around different captions (fewer where it has fewer)."""
     evaluation_captions: Literal["first", "all"] = "first"
-    """One row per clip with its first caption, or one row per caption."""
+    """One row per clip with its first caption, or one row per caption: each asks, the gallery has a clip once."""
 
     @model_validator(mode="after")
     def _check(self) -> "HowTo100MConfig":

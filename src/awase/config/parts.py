@@ -101,6 +101,11 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"A warm-up of {self.warmup_epochs:g} epochs does not end within {self.epochs}; shorten it, or train "
+                "longer."
+            )
         if self.schedule_from >= self.schedule_to:
             raise ValueError(
                 f"A stage goes forward on its schedule: schedule_from ({self.schedule_from}) must be below schedule_to "

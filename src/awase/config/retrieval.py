@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from awase.config.base import Frozen
+from awase.config.combinations import CombinationsConfig
 
 Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin", "mil_nce"]
 TEMPERATURES = {"info_nce": 0.07, "normalised_softmax": 0.05, "sigmoid": 0.1}
 """The losses that have a temperature, and what it is unless another is set."""
+SOFTMAX = ("info_nce", "normalised_softmax")
 Begin = Literal["queue", "centroids", "temperature", "batch_statistics"]
 
 
@@ -77,8 +79,11 @@ class RetrievalConfig(Frozen):
     learn_temperature: bool = False
     pairs: dict[str, Annotated[float, Field(ge=0)]] = {}
     """`audio+text` -> weight of its loss; empty: every pair of the stage's modalities with weight 1."""
+    combinations: CombinationsConfig | None = None
+    """Adapters of combinations of modalities, over this space."""
     shuffle_pairs: bool = False
-    """A control: every sample is drawn to the next one of its batch instead of to itself."""
+    """A control: every sample is drawn to the next one of its batch instead of to itself; clips of a store, to the one
+    in their place of the next video. The last batch of an epoch may have one video alone, and then no pair."""
     clustering: ClusteringConfig | None = None
     clustered: tuple[str, ...] = ()
     """Modalities of the fused feature and of the contrast with its centroid; empty: all of the stage."""
@@ -92,6 +97,15 @@ class RetrievalConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> "RetrievalConfig":
         has = self.loss in TEMPERATURES
+        if self.combinations is not None and self.loss == "mil_nce":
+            raise ValueError("Combinations have no candidates: their loss cannot be mil_nce; use mms or info_nce.")
+        if self.combinations is not None and self.combinations.temperatures and self.loss not in SOFTMAX:
+            raise ValueError(f"The loss {self.loss!r} of a combination has no temperature of its own; use info_nce.")
+        if self.combinations is not None and self.combinations.tether and self.loss not in SOFTMAX:
+            raise ValueError("A tether is of softmaxes at the temperature of the space; use the loss info_nce.")
+        of_set = None if self.combinations is None else self.combinations.of_set
+        if of_set in ("triangle", "volume") and self.loss not in SOFTMAX:
+            raise ValueError(f"of_set={of_set!r} is a softmax at the temperature of the space; use the loss info_nce.")
         if self.learn_temperature and not has:
             raise ValueError(f"The loss {self.loss!r} has no temperature to learn; set learn_temperature=false.")
         if self.temperature is not None and not has:

@@ -33,6 +33,8 @@ class Dataset:
     fingerprint: str
     summary: dict[str, Any]
     columns: dict[str, Column] = field(repr=False)
+    contents: dict[str, str] = field(default_factory=dict, repr=False)
+    """Split -> fingerprint of its samples: their ids and what they are made from."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -43,6 +45,19 @@ class Dataset:
     def ids(self) -> tuple[str, ...]:
         """Of all rows."""
         return self.rows.ids
+
+    def content_of(self, split: str) -> str:
+        """The fingerprint of a split's samples."""
+        return self.contents[split]
+
+    def set_title(self, split: str) -> str | None:
+        """The name that a split has by itself: none."""
+        return None
+
+    @property
+    def training_fingerprint(self) -> str:
+        """What a stage depends on: the whole table, of whose rows training and its validation are a part."""
+        return self.fingerprint
 
     @property
     def groups(self) -> tuple[str, ...] | None:
@@ -65,6 +80,10 @@ class Dataset:
             name: [column.texts[row] if column.present[row] else None for row in rows.tolist()]
             for name, column in columns.items()
         }
+
+    def several(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The modalities of which a clip has several items, each in a row of its own: none."""
+        return {}
 
     def loader(
         self,

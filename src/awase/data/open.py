@@ -117,7 +117,12 @@ class _Opened:
             fingerprint=self._fingerprint(classes),
             summary=self._summary(classes, columns),
             columns=columns,
+            contents={split: self._content(member.tolist()) for split, member in self.splits.rows.items()},
         )
+
+    def _content(self, rows: list[int]) -> str:
+        document = [[self.source.rows.ids[row], self.prints[row]] for row in rows]
+        return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
     def _fingerprint(self, classes: tuple[str, ...]) -> str:
         """Order of rows, names and contents; the splits as they came out."""

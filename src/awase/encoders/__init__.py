@@ -6,10 +6,12 @@ from awase.encoders.info import encoder_info
 from awase.encoders.projections import build_projection, reconstruction_head
 from awase.encoders.split_attention import split_attention
 from awase.encoders.tokens import build_tokenizer
+from awase.encoders.word_vectors import addressed
 
 __all__ = [
     "ENCODERS",
     "BlockEncoder",
+    "addressed",
     "build_encoder",
     "build_projection",
     "build_tokenizer",

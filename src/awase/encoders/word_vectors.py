@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from awase.config import EncoderConfig
 from awase.encoders.blocks import BlockEncoder
 from awase.encoders.request import Request
 from awase.encoders.word_vocabulary import PAD, WordVocabulary, open_vocabulary
@@ -113,6 +114,17 @@ def word_vectors(
         raise ValueError(f"The padding of 'word_vectors' is 'included' or 'masked', not {padding!r}.")
     found = open_vocabulary(vocabulary_folder(vocabulary))
     return BlockEncoder(_WordVectors(_table(found), found.digest, dim, padding))
+
+
+def addressed(config: EncoderConfig) -> EncoderConfig:
+    """The configuration with a vocabulary's digest in place of its folder: what an encoder is, wherever its files lie.
+
+    Any encoder but `word_vectors` is as it was. Raises as `open_vocabulary`.
+    """
+    if config.name != "word_vectors":
+        return config
+    content = open_vocabulary(vocabulary_folder(config.options.get("vocabulary"))).digest
+    return config.model_copy(update={"options": {**config.options, "vocabulary": content}})
 
 
 def vocabulary_folder(vocabulary: object) -> str:

@@ -1,14 +1,14 @@
 """Which modality asks for which: the retrieval tasks between modalities, and the ranks of embeddings in them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from awase.evaluation.embed import Embedded
+from awase.evaluation.embed import Embedded, first_rows
 from awase.evaluation.fused import fused
 from awase.evaluation.ranks import exact_ranks
 
@@ -46,6 +46,12 @@ def directions(modalities: tuple[str, ...]) -> tuple[Direction, ...]:
     return (*pairs, *(Direction(one, tuple(sorted(set(modalities) - {one}))) for one in modalities))
 
 
+def parsed(text: str) -> Direction:
+    """The direction that `str` made the text of."""
+    query, _, gallery = text.partition("->")
+    return Direction(query, tuple(gallery.split("+")))
+
+
 def side(
     embedded: Embedded, modalities: tuple[str, ...], *, cosine: bool
 ) -> tuple[Float[Tensor, "samples dim"], Bool[Tensor, " samples"]]:
@@ -61,6 +67,96 @@ def side(
     )
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of a direction: the queries with the place of each one's item, and the gallery.
+
+    `asking` and `items` are the rows of the embedded samples that they are; without several captions per clip, all.
+    `right` has a number per item: every item with that of the query's own is right; None: its own alone.
+    """
+
+    asking: Int[Tensor, " queries"]
+    queries: Float[Tensor, "queries dim"]
+    asked: Bool[Tensor, " queries"]
+    match: Int[Tensor, " queries"]
+    items: Int[Tensor, " items"]
+    gallery: Float[Tensor, "items dim"]
+    there: Bool[Tensor, " items"]
+    right: Int[Tensor, " items"] | None = None
+    any_caption: bool = False
+    """Whether the items are captions, of which each of the query's clip is right."""
+
+    def take(self, chosen: Int[Tensor, " chosen"]) -> "Sides":
+        """Some of the queries."""
+        parts = {name: getattr(self, name)[chosen] for name in ("asking", "queries", "asked", "match")}
+        return replace(self, **parts)
+
+
+def sides_of(
+    embedded: Embedded,
+    direction: Direction,
+    *,
+    cosine: bool,
+    same: Mapping[str, Int[Tensor, " samples"]] | None = None,
+    device: torch.device | str = "cpu",
+) -> Sides:
+    """The two sides of a direction, under the adapters of its combination of modalities where there are such.
+
+    A sample is a query and an item. Where a clip has several captions, each a sample, every caption is a query of its
+    own; on a side without captions a clip is there once. From the clip to its captions each of them is right, and the
+    best counts. `same[modality]` numbers samples whose content in that modality is the same (captions): such items are
+    then right too; raises `ValueError` for it where a clip has several captions, whose equals are no groups.
+    """
+    embedded = embedded.under(direction.modalities)
+    clips, everything = embedded.clips, torch.arange(len(embedded))
+    once = first_rows(clips) if embedded.several else everything
+    captions = frozenset(embedded.several)
+    asking = everything if direction.query in captions else once
+    items = everything if captions & set(direction.gallery) else once
+    queries, asked = side(embedded, (direction.query,), cosine=cosine)
+    gallery, there = side(embedded, direction.gallery, cosine=cosine)
+    named = [name for name in (direction.query, *direction.gallery) if name in (same or {})]
+    if named and captions & direction.modalities:
+        raise ValueError(
+            f"In {direction} a clip has several captions, so that items with the same caption are no groups; leave "
+            "the same caption out, or use one caption per clip."
+        )
+    any_caption = len(asking) < len(items)
+    right = clips[items] if any_caption else (same or {})[named[0]] if named else None
+    return Sides(
+        asking.to(device),
+        _taken(queries, asking).to(device),
+        asked[asking].to(device),
+        _places(clips, asking, items, there).to(device),
+        items.to(device),
+        _taken(gallery, items).to(device),
+        there[items].to(device),
+        None if right is None else right.to(device),
+        any_caption,
+    )
+
+
+def _taken(values: Float[Tensor, "samples dim"], rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows dim"]:
+    """The rows; without a copy where they are all."""
+    return values if len(rows) == len(values) else values[rows]
+
+
+def _places(
+    clips: Int[Tensor, " samples"],
+    asking: Int[Tensor, " queries"],
+    items: Int[Tensor, " items"],
+    there: Bool[Tensor, " samples"],
+) -> Int[Tensor, " queries"]:
+    """The place of each query's item: itself, or of its clip the first item that is there, else the first."""
+    if len(asking) == len(items) == len(clips):
+        return asking
+    order = items[there[items].logical_not().int().argsort(stable=True)]
+    first = order[first_rows(clips[order])]
+    place = torch.empty(int(clips.max()) + 1, dtype=torch.int64)
+    place[clips[first]] = torch.searchsorted(items, first)
+    return place[clips[asking]]
+
+
 def ranks_of(
     embedded: Embedded,
     direction: Direction,
@@ -68,21 +164,22 @@ def ranks_of(
     cosine: bool,
     same: Mapping[str, Int[Tensor, " samples"]] | None = None,
     device: torch.device | str = "cpu",
-) -> Int[Tensor, " samples"]:
-    """Each sample's rank from 0 as a query; -1 where it lacks the query's modality or is not in the gallery.
+) -> Int[Tensor, " queries"]:
+    """Each query's rank from 0; -1 where it lacks its modality or its item is not in the gallery.
 
-    A missing query fails like a missing item. `same[modality]` numbers samples whose content in that
-    modality is the same (captions): such samples are then right answers too.
+    A missing query fails like a missing item. The queries are those of `sides_of`, where `same` is explained: every
+    sample, unless a clip has several captions.
     """
-    queries, asked = side(embedded, (direction.query,), cosine=cosine)
-    gallery, there = side(embedded, direction.gallery, cosine=cosine)
-    named = [name for name in (direction.query, *direction.gallery) if name in (same or {})]
-    ranks = exact_ranks(
-        queries.to(device),
-        gallery.to(device),
-        torch.arange(len(queries), device=device),
-        query_present=asked.to(device),
-        gallery_present=there.to(device),
-        also_correct=(same or {})[named[0]].to(device) if named else None,
+    return ranks_between(sides_of(embedded, direction, cosine=cosine, same=same, device=device)).cpu()
+
+
+def ranks_between(sides: Sides) -> Int[Tensor, " queries"]:
+    """The ranks of the queries of two sides; see `ranks_of`."""
+    return exact_ranks(
+        sides.queries,
+        sides.gallery,
+        sides.match,
+        query_present=sides.asked,
+        gallery_present=sides.there,
+        also_correct=sides.right,
     )
-    return ranks.cpu()

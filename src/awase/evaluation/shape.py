@@ -13,10 +13,12 @@ def shape_of(embedded: Embedded, *, cosine: bool) -> dict[str, float]:
 
     `norm video`, `uniformity video`, `gap audio+video`, `alignment audio+video`, `matched audio+video`,
     `unmatched audio+video` (mean cosines), `hubness text->video` (skewness of N_10), `never text->video` (share of
-    items that are among no query's best ten). Of the samples that have what is named; what fewer than two samples have
+    items that are among no query's best ten). Of the samples that have what is named, one per
+    clip; what fewer than two samples have
     is left out, and hubs where the gallery has no more than ten.
     """
     found: dict[str, float] = {}
+    embedded = embedded.one_per_clip()
     for name, rows in embedded.present.items():
         values = embedded.embeddings[name][rows]
         if len(values) > 1:

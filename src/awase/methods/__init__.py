@@ -19,6 +19,8 @@ from awase.methods.mmlora import mmlora
 from awase.methods.mmpareto import mmpareto
 from awase.methods.ogm_ge import ogm_ge
 from awase.methods.opm import opm
+from awase.methods.pair_adapters import pair_adapters
+from awase.methods.pair_heads import pair_heads
 from awase.methods.pmf import pmf
 from awase.methods.pmf_l import pmf_l
 from awase.methods.pmr import pmr
@@ -43,6 +45,8 @@ METHODS: dict[str, Method] = {
     "mmpareto": mmpareto,
     "ogm_ge": ogm_ge,
     "opm": opm,
+    "pair_adapters": pair_adapters,
+    "pair_heads": pair_heads,
     "pmf": pmf,
     "pmf_l": pmf_l,
     "pmr": pmr,

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from awase.adapters.bank import DEFAULT_KEY
+
 ADAPTER_MARK = ".lora."
 """Names of adapter tensors contain this; everything else inside an encoder is the encoder's own."""
 
@@ -14,13 +16,19 @@ def part_of(state_name: str) -> str:
 
     >>> part_of("encoders.audio.q.lora.default.A"), part_of("heads.audio.weight"), part_of("fusion.linear.bias")
     ('audio.adapter', 'audio.head', 'fusion')
+    >>> part_of("encoders.audio.q.lora.audio+text.A"), part_of("projections.text.fc.lora.audio+text.B")
+    ('audio.adapter.audio+text', 'text.adapter.audio+text')
     >>> part_of("projections.text.fc.weight"), part_of("reconstructions.text.0.bias"), part_of("objective.memory.queue")
     ('text.head', 'text.reconstruction', 'objective')
     """
     kind, _, rest = state_name.partition(".")
     modality = rest.partition(".")[0]
+    if ADAPTER_MARK in state_name:
+        key, _, matrix = state_name.partition(ADAPTER_MARK)[2].rpartition(".")
+        own = matrix in ("A", "B") and key != DEFAULT_KEY
+        return f"{modality}.adapter.{key}" if own else f"{modality}.adapter"
     if kind == "encoders":
-        return f"{modality}.adapter" if ADAPTER_MARK in state_name else f"{modality}.encoder"
+        return f"{modality}.encoder"
     return f"{modality}.{OF_A_MODALITY[kind]}" if kind in OF_A_MODALITY else kind
 
 

@@ -4,21 +4,20 @@ from awase.objectives.centroids import centroid_contrast, fused_mean
 from awase.objectives.ckc import ckc
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
 from awase.objectives.clustering import ClusterMemory
+from awase.objectives.combinations import SpanLoss, combination_loss, span_loss
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
 from awase.objectives.elastic import diagonal_fisher, elastic_penalty
 from awase.objectives.kmeans import Clusters, assign, kmeans
 from awase.objectives.max_margin import max_margin
 from awase.objectives.mil_nce import mil_nce
-from awase.objectives.one_versus_fused import one_versus_fused
 from awase.objectives.orthogonality import orthogonality
 from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
 from awase.objectives.similarity_distillation import similarity_distillation
 from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
-from awase.objectives.triangle import triangle_areas, triangle_contrast, triangle_scores
-from awase.objectives.volume import volume_contrast, volumes
+from awase.objectives.spans import triangle_area, triangle_scores, volume
 
 __all__ = [
     "CONTRASTIVE",
@@ -27,11 +26,13 @@ __all__ = [
     "Clusters",
     "PairLoss",
     "SampleLoss",
+    "SpanLoss",
     "assign",
     "balanced_assignment",
     "binary_cross_entropy",
     "centroid_contrast",
     "ckc",
+    "combination_loss",
     "cross_entropy",
     "diagonal_fisher",
     "elastic_penalty",
@@ -44,7 +45,6 @@ __all__ = [
     "mms",
     "modality_losses",
     "normalised_softmax",
-    "one_versus_fused",
     "orthogonality",
     "over_present",
     "pair_losses",
@@ -52,9 +52,8 @@ __all__ = [
     "sigmoid",
     "similarity_distillation",
     "sinkhorn_plan",
-    "triangle_areas",
-    "triangle_contrast",
+    "span_loss",
+    "triangle_area",
     "triangle_scores",
-    "volume_contrast",
-    "volumes",
+    "volume",
 ]

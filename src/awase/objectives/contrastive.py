@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from awase.distributed import ALONE, World
 from awase.objectives.max_margin import max_margin
-from awase.objectives.similarities import Scalar, cosines, dot_products, inverse
+from awase.objectives.similarities import Scalar, checked_temperature, cosines, dot_products
 
 PairLoss = Callable[..., Float[Tensor, " batch"]]
 """(x, y, *, present, world) -> losses."""
@@ -38,7 +38,7 @@ def mms(
     pairs = dot_products(x, y, present, world)
     pairs.subtract_margin_(margin)
     pairs.hide_absent_()
-    return pairs.finish(pairs.logsumexp_rows() + pairs.logsumexp_columns() - 2 * pairs.matching)
+    return pairs.finish(pairs.both_ways())
 
 
 def normalised_softmax(
@@ -55,9 +55,9 @@ def normalised_softmax(
     for a number that is not above 0.
     Source: Zhai and Wu, BMVC 2019, as in Everything at Once (Shvetsova et al., CVPR 2022).
     """
-    pairs = cosines(x, y, present, world, inverse(temperature))
+    pairs = cosines(x, y, present, world, 1 / checked_temperature(temperature))
     pairs.hide_absent_()
-    return pairs.finish(pairs.logsumexp_rows() + pairs.logsumexp_columns() - 2 * pairs.matching)
+    return pairs.finish(pairs.both_ways())
 
 
 def info_nce(

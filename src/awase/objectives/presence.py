@@ -40,16 +40,6 @@ def all_of(masks: Iterable[Bool[Tensor, " batch"] | None]) -> Bool[Tensor, " bat
     return found
 
 
-def any_of(masks: Iterable[Bool[Tensor, " batch"] | None]) -> Bool[Tensor, " batch"] | None:
-    """Which samples at least one of the masks has; None, which has all samples, where one of the masks is None."""
-    found: Tensor | None = None
-    for mask in masks:
-        if mask is None:
-            return None
-        found = mask if found is None else found | mask
-    return found
-
-
 def without_absent(
     rows: Float[Tensor, "batch *rest"], present: Bool[Tensor, " batch"] | None
 ) -> Float[Tensor, "batch *rest"]:

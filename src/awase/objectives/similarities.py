@@ -16,11 +16,11 @@ FAR = -1e30
 """The similarity to an absent row: its exponential is zero, and a row of nothing else has no NaN."""
 
 
-def inverse(temperature: Scalar) -> Scalar:
-    """1 / temperature; a tensor keeps its gradient. Raises `ValueError` for a number that is not above 0."""
+def checked_temperature(temperature: Scalar) -> Scalar:
+    """The temperature; raises `ValueError` for a number that is not above 0."""
     if not isinstance(temperature, Tensor) and temperature <= 0:
         raise ValueError(f"A temperature is above 0; given: {temperature}.")
-    return 1 / temperature
+    return temperature
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,28 @@ class Similarities:
         Each process reduces its own rows, and only these (columns,) partial results travel.
         """
         return self.own(gather_rows(self.scores.logsumexp(dim=0)[None], self.world).logsumexp(dim=0))
+
+    def log_softmax_rows(self) -> Float[Tensor, "rows columns"]:
+        """log softmax over the y_j of all processes."""
+        return self.scores.log_softmax(dim=1)
+
+    def log_softmax_columns(self) -> Float[Tensor, "rows columns"]:
+        """log softmax over the x_i of all processes, the entries of the own ones."""
+        return self.scores - gather_rows(self.scores.logsumexp(dim=0)[None], self.world).logsumexp(dim=0)
+
+    def both_ways(self, smoothing: float = 0.0) -> Float[Tensor, " rows"]:
+        """-log softmax_row(s)_ii - log softmax_column(s)_ii, of absent rows and columns that are hidden.
+
+        With smoothing that share of each target is spread evenly over the samples that are present.
+        """
+        losses = self.logsumexp_rows() + self.logsumexp_columns() - 2 * self.matching
+        if smoothing == 0:
+            return losses
+        scores = self.scores
+        if self.present is not None and self.all_present is not None:
+            scores = scores * (self.present[:, None] & self.all_present)
+        even = (scores.sum(dim=1) + self.sum_columns(scores)) / self.num_present
+        return losses + smoothing * (2 * self.matching - even)
 
     def sum_columns(self, values: Float[Tensor, "rows columns"]) -> Float[Tensor, " rows"]:
         """sum_j v_ji for each own y_i, over the rows j of all processes."""

@@ -17,7 +17,7 @@ COMPARABLE = ("encoders", "unimodal", "unimodal_overrides", "joint", "from_start
 
 @dataclass(frozen=True)
 class Stat:
-    """Mean and standard deviation (of the sample) over seeds; `std` is None with one seed."""
+    """Mean and standard deviation (of the sample) over seeds; `std` is None with one seed, or an infinite value."""
 
     mean: float
     std: float | None
@@ -116,7 +116,7 @@ def is_fraction(metric: str) -> bool:
 
 def is_rank(metric: str) -> bool:
     """Whether a metric is made of ranks, and so better when lower: `MedR`, also of one direction (`MedR a->b`)."""
-    return any(word in ("MedR", "MeanR", "log_rank") for word in metric.split())
+    return any(word in ("MedR", "MedR_all", "MeanR", "log_rank") for word in metric.split())
 
 
 def stat_of(per_seed: dict[int, float]) -> Stat | None:
@@ -124,7 +124,8 @@ def stat_of(per_seed: dict[int, float]) -> Stat | None:
     if not per_seed:
         return None
     values = np.array(list(per_seed.values()))
-    return Stat(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, per_seed)
+    several = len(values) > 1 and not np.isinf(values).any()
+    return Stat(float(values.mean()), float(values.std(ddof=1)) if several else None, per_seed)
 
 
 def tabulate(runs: Iterable[Run]) -> Overview:

@@ -79,7 +79,7 @@ def _number_css(opens: bool) -> str:
 
 
 def _is_number(cell: object) -> bool:
-    return bool(re.match(r"(<[^>]*>)*[-+−–[]?\d|(<[^>]*>)*–", str(cell)))
+    return bool(re.match(r"(<[^>]*>)*[-+−–[]?[\d∞]|(<[^>]*>)*–", str(cell)))
 
 
 def bullets(sentences: Iterable[object], css: str = "") -> Html:

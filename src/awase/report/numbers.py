@@ -1,5 +1,7 @@
 """Numbers as a reader wants them: fractions in percent, sizes and times in a fitting unit."""
 
+import math
+
 from awase.report.groups import Stat, is_fraction, is_rank
 from awase.statistics import Difference, Interval
 
@@ -15,6 +17,8 @@ def value(number: float | None, metric: str) -> str:
     """One number of the metric, without unit; a dash for none."""
     if number is None:
         return NONE
+    if math.isinf(number):
+        return "∞"
     if is_rank(metric):
         return f"{number:.1f}"
     return f"{100 * number:.1f}" if is_fraction(metric) else f"{number:.3f}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from awase.report.groups import Group, Stat, Table
+from awase.report.retrieval_bank import bank_sentence, bank_stat
 from awase.report.retrieval_numbers import (
     KS,
     METRICS,
@@ -28,9 +29,13 @@ REFERENCE = "joint"
 
 @dataclass(frozen=True)
 class Cell:
-    """A method in one direction of one split: stats by metric, intervals and paired differences by k."""
+    """A method in one direction of one split: stats by metric, intervals and paired differences by k.
+
+    `banked` are those with a query bank (inductive); all else is raw.
+    """
 
     stats: dict[str, Stat]
+    banked: dict[str, Stat]
     intervals: dict[int, Interval]
     differences: dict[int, Difference]
     published: dict[str, float]
@@ -61,6 +66,8 @@ class SpaceLines:
     k: int
     sentences: dict[tuple[str, str], str]
     """(split, direction) -> its protocol in words; with folds that of the first."""
+    banks: dict[str, str]
+    """Split -> what the bank of its inductive columns is; without an entry there are no such columns."""
     notes: tuple[str, ...]
     ranks: dict[str, GroupRanks]
 
@@ -110,6 +117,7 @@ def build_space_lines(table: Table) -> SpaceLines:
         main,
         recall_k(table),
         _sentences(table, splits, main),
+        {split: words for split in splits if (words := bank_sentence(table, split, main)) is not None},
         tuple(dict.fromkeys(notes)),
         ranks,
     )
@@ -142,7 +150,11 @@ def _cell(
         other = ranks[against.method].of(last_stage(against), split, direction)
         if ks and other is not None and group.method != against.method:
             differences = _differences(group.method, own, other, ks, notes)
-    return Cell(known, intervals, differences, {n: value for n, value in published.items() if value is not None})
+    banked = {name: bank_stat(group, split, direction, name) for name in METRICS}
+    bank_known = {name: stat for name, stat in banked.items() if stat is not None}
+    return Cell(
+        known, bank_known, intervals, differences, {n: value for n, value in published.items() if value is not None}
+    )
 
 
 def _intervals(own: Joined, ks: tuple[int, ...]) -> dict[int, Interval]:

@@ -179,12 +179,14 @@ def _protocols(run: Run, columns: list[Column]) -> Protocols:
         protocol = protocol_of(run, split, direction)
         if protocol is not None:
             of_fold = run.record.fold is not None
-            found[split, direction] = _without_sizes(protocol) if of_fold else protocol
+            found[split, direction] = _of_any_fold(protocol) if of_fold else protocol
     return found
 
 
-def _without_sizes(protocol: RetrievalProtocol) -> RetrievalProtocol:
-    return replace(protocol, num_queries=0, gallery_size=0, missing_queries=0, missing_items=0)
+def _of_any_fold(protocol: RetrievalProtocol) -> RetrievalProtocol:
+    """Without what is a fold's own: its samples and their number."""
+    names = {name: getattr(protocol, name).partition(" [")[0] for name in ("queries", "gallery")}
+    return replace(protocol, **names, num_queries=0, gallery_size=0, missing_queries=0, missing_items=0)
 
 
 def _words(own: Protocols, every: list[Protocols]) -> str:

@@ -15,7 +15,8 @@ def protocol(found: SpaceLines) -> Html:
         "p",
         f"Every number is the mean over {spread_over(found.table.groups)}; ± is the standard deviation over seeds. "
         "R@k: share of the queries whose own item is among the k that score highest; a tie counts against the query, "
-        "and a query whose item is missing is a failure. MedR: median rank of those found, the best is 1. Epochs were "
+        "and a query whose item is missing is a failure. MedR: median rank of those found, the best is 1; MedR_all, in "
+        "the tables of all directions: of all queries, the failures at infinity. Epochs were "
         f"chosen on validation by {found.table.metric}, never on test; every stage's model was scored on test in one "
         "pass after the last stage. Intervals (95 %) come from a bootstrap over seeds and queries together, queries "
         "of one group drawn as one; differences are paired by seed and query. They are not corrected for the number "
@@ -67,7 +68,8 @@ def _of_split(found: SpaceLines, split: str) -> Html:
     heading = tag("h4", f"Test set {split}") if len(found.splits) > 1 else Html("")
     sentences = [found.sentences[split, name] for name in found.main if (split, name) in found.sentences]
     every = fold_out(f"All directions on {split}", _every_direction(found, split))
-    shown = [_results(found, split), bullets(sentences, css="quiet"), _differences(found, split), every]
+    shown = [_results(found, split), bullets(sentences, css="quiet"), _banked(found, split)]
+    shown += [_differences(found, split), every]
     return join([heading, *shown])
 
 
@@ -82,6 +84,23 @@ def _results(found: SpaceLines, split: str) -> Html:
     legend = "In brackets: 95 % intervals." + (" Published: as in the source." if shows else "")
     shown = grouped_table("method", groups, rows, caption=caption, marked=_marked(found))
     return join([shown, tag("p", legend, css="quiet legend")])
+
+
+def _banked(found: SpaceLines, split: str) -> Html:
+    """The columns with a query bank, which no raw number shares."""
+    if split not in found.banks:
+        return Html("")
+    groups = [(f"{name}, inductive", [f"{m}, %" if m.startswith("R@") else m for m in METRICS]) for name in found.main]
+    rows = [
+        [
+            line.group.method,
+            *(numbers.stat(line.cells[split, name].banked.get(m), m) for name in found.main for m in METRICS),
+        ]
+        for line in found.lines
+    ]
+    caption = f"{found.table.experiment}, {found.table.dataset}: {split}, with a query bank (inductive)"
+    shown = grouped_table("method", groups, rows, caption=caption, marked=_marked(found))
+    return join([shown, tag("p", found.banks[split], css="quiet legend")])
 
 
 def _number(cell: Cell, metric: str) -> Html:
@@ -122,7 +141,7 @@ def _gap(found: Difference | None) -> Html:
 
 
 def _every_direction(found: SpaceLines, split: str) -> Html:
-    names = [*METRICS, "MeanR"]
+    names = [*METRICS, "MedR_all", "MeanR"]
     titles = ["direction", "method", "trained", *(f"{m}, %" if m.startswith("R@") else m for m in names)]
     titles.append("R@1, same text right, %")
     rows = [

@@ -4,6 +4,7 @@ from awase.report import numbers
 from awase.report.cautions import cautions
 from awase.report.groups import Table
 from awase.report.plain import Plain
+from awase.report.retrieval_bank import bank_sentence
 from awase.report.retrieval_lines import SpaceLine, SpaceLines, build_space_lines
 from awase.report.retrieval_numbers import METRICS
 from awase.report.retrieval_stages import Staged, staged_methods
@@ -29,10 +30,18 @@ def _main(found: SpaceLines, split: str, direction: str) -> Plain:
     for name in METRICS:
         titles += [numbers.header(name), *(["95 % interval"] if name == shown else [])]
     titles += [f"{shown}: difference to {found.reference}", "published", "seeds", "folds"]
-    rows = tuple(_cells(line, split, direction, found.k) for line in found.lines)
-    sentence = found.sentences.get((split, direction))
-    notes = () if sentence is None else (f"Protocol. {sentence}",)
-    return Plain(_title(found, f"{split}, {direction}"), tuple(titles), rows, notes)
+    rows = [_cells(line, split, direction, found.k) for line in found.lines]
+    sentence, bank = found.sentences.get((split, direction)), bank_sentence(found.table, split, [direction])
+    if bank is not None:
+        titles += [f"{numbers.header(name)}, inductive" for name in METRICS]
+        rows = [(*row, *_banked(line, split, direction)) for row, line in zip(rows, found.lines, strict=True)]
+    notes = [*([] if sentence is None else [f"Protocol. {sentence}"]), *([] if bank is None else [bank])]
+    return Plain(_title(found, f"{split}, {direction}"), tuple(titles), tuple(rows), tuple(notes))
+
+
+def _banked(line: SpaceLine, split: str, direction: str) -> tuple[str, ...]:
+    cell = line.cells[split, direction]
+    return tuple(numbers.stat(cell.banked.get(name), name) for name in METRICS)
 
 
 def _cells(line: SpaceLine, split: str, direction: str, k: int) -> tuple[str, ...]:

@@ -1,17 +1,20 @@
 """The numbers of a report as plain rows, and as a JSON document."""
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from awase.report.groups import Group, Table, tabulate
 from awase.report.load import Run
+from awase.report.retrieval_bank import bank_stat
 from awase.report.retrieval_numbers import (
     by_protocol,
     is_trained,
     last_stage,
     numbers_of,
     published_number,
+    retrieval_of,
     space_stat,
 )
 from awase.statistics import SAME_CAPTION
@@ -21,8 +24,9 @@ def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
     """Returns one row per experiment, method, data set, split (`val`, `test`) and metric, of whole samples.
 
     `mean` and `std` are over seeds, folds averaged within a seed first; `std` is None with one seed. Fractions are in
-    [0, 1]. `folds` is 1 where the data has one split. `published` stands beside the test value of its metric. Where
-    data or protocols differ, `dataset` says which. Failed runs have no row. Retrieval runs have `retrieval_rows`.
+    [0, 1]; what is infinite or NaN is None. `folds` is 1 where the data has one split. `published` stands beside the
+    test value of its metric. Where data or protocols differ, `dataset` says which. Failed runs have no row. Retrieval
+    runs have `retrieval_rows`.
     """
     found: list[dict[str, Any]] = []
     for table in tabulate(runs).tables:
@@ -63,8 +67,8 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
                         "trained": is_trained(group, number.stage, number.direction),
                         "metric": metric,
                         "same_text_right": same,
-                        "mean": stat.mean,
-                        "std": stat.std,
+                        "mean": _finite(stat.mean),
+                        "std": _finite(stat.std),
                         "seeds": len(stat.per_seed),
                         "folds": len(group.folds),
                         "published": published_number(group, number.split, number.direction, metric)
@@ -76,9 +80,53 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
     return found
 
 
+def _finite(value: float | None) -> float | None:
+    """The value; None for infinity and NaN, which JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def inductive_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Returns a row per split, direction and metric of retrieval runs with a query bank, with bank and protocol.
+
+    Fields as in `retrieval_rows`; `bank_queries` and `protocol` are of the first run.
+    """
+    tables = [part for table in tabulate(runs).tables if table.is_retrieval for part in by_protocol(table)]
+    return [row for part in tables for group in part.groups for row in _bank_rows(part, group)]
+
+
+def _bank_rows(table: Table, group: Group) -> list[dict[str, Any]]:
+    found = []
+    for number in retrieval_of(group.runs[0].record).query_bank:
+        for metric in number.metrics:
+            stat = bank_stat(group, number.split, number.direction, metric)
+            if stat is None:
+                continue
+            found.append(
+                {
+                    "experiment": table.experiment,
+                    "method": group.method,
+                    "dataset": table.dataset,
+                    "split": number.split,
+                    "stage": number.stage,
+                    "direction": number.direction,
+                    "metric": metric,
+                    "mean": _finite(stat.mean),
+                    "std": _finite(stat.std),
+                    "seeds": len(stat.per_seed),
+                    "folds": len(group.folds),
+                    "bank": number.bank,
+                    "bank_queries": number.bank_queries,
+                    "protocol": number.protocol,
+                }
+            )
+    return found
+
+
 def render_json(runs: Iterable[Run]) -> str:
-    """Returns `{"rows": [...]}` with the rows of `rows`."""
-    return json.dumps({"rows": rows(runs)}, indent=1) + "\n"
+    """Returns `{"rows": [...]}` with `rows`; of retrieval runs with a query bank also `"inductive": [...]`."""
+    runs = list(runs)
+    inductive = inductive_rows(runs)
+    return json.dumps({"rows": rows(runs), **({"inductive": inductive} if inductive else {})}, indent=1) + "\n"
 
 
 def _group_rows(table: Table, group: Group) -> list[dict[str, Any]]:
@@ -94,8 +142,8 @@ def _group_rows(table: Table, group: Group) -> list[dict[str, Any]]:
             "dataset": table.dataset,
             "split": split,
             "metric": metric,
-            "mean": stat.mean,
-            "std": stat.std,
+            "mean": _finite(stat.mean),
+            "std": _finite(stat.std),
             "seeds": len(stat.per_seed),
             "folds": len(group.folds),
             "published": group.published_of(metric) if split == "test" else None,

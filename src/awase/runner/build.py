@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from awase.adapters import Bank
-from awase.config import StageConfig
+from awase.config import CombinationsConfig, StageConfig
 from awase.encoders import build_encoder, build_projection, reconstruction_head
 from awase.fusion import build_fusion, needs_heads
 from awase.models import Classifier, Retrieval
@@ -59,7 +59,33 @@ def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
                 torch.manual_seed(part_seed(spec.seed, f"{name}.reconstruction"))
                 head = reconstruction_head(space.dim, space.reconstruction, int(encoder.dim))
                 reconstructions[name] = head if space.rectify else head[:-1]
-    return Retrieval(encoders, projections, reconstructions, SpaceState(config, part_seed(spec.seed, "objective")))
+    state, combinations = SpaceState(config, part_seed(spec.seed, "objective")), config.combinations
+    if combinations is None:
+        return Retrieval(encoders, projections, reconstructions, state)
+    for name in stage.modalities:
+        _add_combinations(name, encoders[name], projections[name], combinations, spec.seed)
+    return Retrieval(
+        encoders,
+        projections,
+        reconstructions,
+        state,
+        combinations.keys,
+        execution=combinations.execution,
+        apart=combinations.gradient == "adapters",
+    )
+
+
+def _add_combinations(name: str, encoder: nn.Module, head: nn.Module, config: CombinationsConfig, seed: int) -> None:
+    """Gives a modality an adapter for every combination in which it takes part; none of them acts yet."""
+    adapter = config.adapter_of(name)
+    everywhere = adapter.model_copy(update={"targets": "*", "last_layers": None})
+    places = {"encoder": (encoder, adapter), "head": (head, everywhere)}
+    for place, (module, chosen) in places.items():
+        if config.place not in (place, "both"):
+            continue
+        for key in (key for key in config.keys if name in key.split("+")):
+            Bank.inject(module, chosen, key=key, seed=part_seed(seed, f"{name}.adapter.{key}.{place}"))
+        Bank(module).activate(None)
 
 
 Model = Classifier | Retrieval

@@ -16,6 +16,7 @@ from awase.runner.build import build_model
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metric_names
+from awase.runner.space_work import clips_of_a_video
 from awase.runner.work import rule_context, sample_loss_of
 from awase.training.parts import match_parts
 
@@ -31,6 +32,7 @@ def check_request(setting: Setting) -> None:
     check_selection(setting.experiment.selection, setting.dataset)
     seen = set()
     for stage in _stages(setting.experiment, setting):
+        _check_control(stage, setting)
         fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing", "retrieval"}
         shape = stage.model_dump_json(include=fields)
         if shape not in seen:
@@ -71,6 +73,18 @@ def _check_candidates(stage: StageConfig, dataset: Dataset | ClipDataset) -> Non
             f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions; the data has "
             "no modality with candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
             "another loss, for example mms."
+        )
+
+
+def _check_control(stage: StageConfig, setting: Setting) -> None:
+    """Where pairs are drawn across videos, every process needs two in its share of a batch."""
+    clips, least = clips_of_a_video(setting.dataset), 2 * setting.world.size
+    control = stage.retrieval is not None and stage.retrieval.shuffle_pairs
+    if control and stage.training.batch_size < least * clips:
+        raise ValueError(
+            f"Stage {stage.name!r} is a control that draws every sample to one of another video, and its batches of "
+            f"{stage.training.batch_size} have {clips} clips of each video on {setting.world.size} processes; say "
+            f"--set joint.batch_size={least * clips} or more."
         )
 
 

@@ -1,6 +1,7 @@
 """Features that need not be computed again: of encoders that stand still, on inputs that do not change."""
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,17 @@ from awase.types import Batch, Encoded
 EVALUATION_BATCH = 32
 """On a CPU 64 small videos no longer fit the memory that the process keeps, and take up to 1.6 times as long each."""
 SPLITS = ("train", "val", "test")
+
+
+@runtime_checkable
+class Known(Protocol):
+    """Features of a split's batches that need not be computed."""
+
+    def missing(self, split: str) -> tuple[str, ...]:
+        """The modalities whose inputs a batch must have."""
+
+    def of(self, batch: Batch, split: str) -> dict[str, Encoded]:
+        """The known features of a batch of a split."""
 
 
 class KnownFeatures:
@@ -87,24 +99,36 @@ def of_stage(
 
     In validation and test: the modalities of which it trains neither encoder nor adapter. In training only those of
     them about whose input nothing is drawn anew each epoch (augmentation, corruption, mixup). Nothing where the
-    modalities meet inside the encoders, and of clips that are drawn from whole videos; in training, nothing where
+    modalities meet inside the encoders, and of clips of a store (see `clips_of_stage`); in training, nothing where
     teachers must see the inputs.
     """
-    inputs = setting.dataset.inputs
-    frozen = frozenset(
-        name
-        for name in stage.modalities
-        if not {f"{name}.encoder", f"{name}.adapter"} & set(trained) and trained and _is_kept(model, setting)
-    )
-    changing = {name for name in frozen if inputs[name].augment or inputs[name].corrupt}
-    constant = frozen - changing if not (stage.training.mixup > 0 or stage.teachers) else frozenset()
+    frozen = standing_still(stage, trained) - seen(model) if _is_kept(model, setting) else frozenset[str]()
+    constant = frozen & unchanging(stage, trained, setting) if not stage.teachers else frozenset[str]()
     return KnownFeatures(model, {"train": constant, "val": frozen, "test": frozen}, setting)
+
+
+def standing_still(stage: StageConfig, trained: tuple[str, ...]) -> frozenset[str]:
+    """The modalities of which the stage trains neither encoder nor adapter; none where it trains nothing."""
+    learning = {name for name in stage.modalities if {f"{name}.encoder", f"{name}.adapter"} & set(trained)}
+    return frozenset(stage.modalities) - learning if trained else frozenset()
+
+
+def unchanging(stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> frozenset[str]:
+    """Those of them about whose input in training nothing is drawn anew each epoch."""
+    inputs = setting.dataset.inputs
+    changing = {name for name in stage.modalities if inputs[name].augment or inputs[name].corrupt}
+    return standing_still(stage, trained) - changing if stage.training.mixup == 0 else frozenset()
 
 
 def of_finished(model: Classifier | Retrieval, setting: Setting) -> KnownFeatures:
     """All features of a model that stands still; nothing where the modalities meet inside, and of drawn clips."""
-    names = frozenset(model.modalities) if _is_kept(model, setting) else frozenset[str]()
+    names = frozenset(model.modalities) - seen(model) if _is_kept(model, setting) else frozenset[str]()
     return KnownFeatures(model, dict.fromkeys(SPLITS, names), setting)
+
+
+def seen(model: Classifier | Retrieval) -> frozenset[str]:
+    """The modalities whose inputs the model must see, as adapters of combinations in their encoders need them."""
+    return frozenset(model.adapted) if isinstance(model, Retrieval) else frozenset()
 
 
 def _is_kept(model: Classifier | Retrieval, setting: Setting) -> bool:

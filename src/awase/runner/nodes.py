@@ -104,9 +104,9 @@ class NodeRunner:
         derived = {option: self.decisions[name] for option, name in stage.derived.items()}
         model = build_model(stage, self.setting.spec, derived)
         inherited = self._inherit(model, stage)
-        if isinstance(model, Retrieval):
-            begin_anew(model, stage)
         trained = match_parts(stage.train, model.parts()) if stage.train else ()
+        if isinstance(model, Retrieval):
+            begin_anew(model, stage, trained)
         fresh = {name: value for name, value in model.state_dict().items() if name not in inherited}
         parents = [self.stages[name].hash for name in stage.start]
         teachers = [self.stages[name].hash for name in stage.teachers]
@@ -234,6 +234,7 @@ class NodeRunner:
         finally:
             writer.close()
         return {
+            **work.rule.facts(),
             "curve": [entry.model_dump() for entry in result.curve],
             "best_epoch": result.best_epoch,
             "still_improving": result.still_improving and not stage.measure_ends,  # a measurement is as long as it is

@@ -1,6 +1,7 @@
 """Runs an experiment: every method, seed and fold, each with a folder and a record of its own."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from awase.runner.folder import RefusedError, claim, locked, run_folder
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.overrides import changed_settings
 from awase.runner.saved import MODEL_NAME
-from awase.runner.setting import Setting, open_setting
+from awase.runner.setting import Setting, dataset_name, open_setting
 from awase.runner.space_final import score_spaces
 from awase.runner.spec import SavedModel
 from awase.runner.tracking import Tracker
@@ -69,6 +70,13 @@ def check_experiment(experiment: Experiment, runtime: Runtime) -> None:
     """Opens the data of every fold and builds every method; raises what `run_experiment` would before it trains."""
     for fold in experiment.folds or (None,):
         check_request(open_setting(experiment, runtime, experiment.seeds[0], fold, ALONE))
+
+
+def known_splits(experiment: Experiment, runtime: Runtime) -> tuple[str, ...]:
+    """What a run is scored on, validation among them; of folds, the first. Raises what opening the data raises."""
+    fold = experiment.folds[0] if experiment.folds else None
+    dataset = open_setting(experiment, runtime, experiment.seeds[0], fold, ALONE).dataset
+    return tuple(split for split in dataset.splits if split != "train")
 
 
 def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
@@ -124,7 +132,11 @@ def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Re
         "weights": record.weights,
         "version": record.versions.get("awase"),
         "fingerprint": record.data["fingerprint"],
-        "test": {m.name: m.value for m in record.metrics if m.split == "test" and m.condition == "full"},
+        "test": {
+            m.name: m.value
+            for m in record.metrics
+            if m.split == "test" and m.condition == "full" and math.isfinite(m.value)
+        },
         "count": next((m.count for m in record.metrics if m.split == "test"), 0),
     }
     saved = SavedModel(
@@ -253,7 +265,7 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
     return {
         "experiment": experiment.name,
         "method": method.title,
-        "dataset": dataset_name(setting),
+        "dataset": dataset_name(experiment.data),
         "seed": setting.seed,
         "fold": setting.fold,
         "selection_metric": experiment.selection.metric,
@@ -274,15 +286,6 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def dataset_name(setting: Setting) -> str:
-    """The name of the data set in tables: the built-in one's, or the manifest's file name without its ending."""
-    data = setting.experiment.data
-    if data.dataset != "manifest":
-        return data.dataset
-    file = data.manifest or next(iter(data.split_files.values()))
-    return file.stem if file.stem != "manifest" else file.resolve().parent.name
 
 
 def stage_record(result: StageResult, probes: dict[str, float]) -> StageRecord:
@@ -309,4 +312,12 @@ def notes(stages: Sequence[StageResult]) -> Iterator[str]:
             yield (
                 f"Stage {stage.name!r} was still improving on validation at the end of its {stage.training.epochs} "
                 "epochs; more epochs would probably change its numbers."
+            )
+        lacking = result.facts.get("steps_without_clusters")
+        if lacking:
+            assert stage.retrieval is not None
+            assert stage.retrieval.clustering is not None
+            yield (
+                f"Stage {stage.name!r} took {lacking} steps without the clustering term: there were fewer rows than "
+                f"its {stage.retrieval.clustering.num_clusters} clusters."
             )

@@ -14,7 +14,7 @@ from awase.data import Dataset, inferred, open_dataset
 from awase.data.features import ClipDataset
 from awase.data.labels import LabelTask, label_task
 from awase.distributed import World
-from awase.encoders import build_encoder, build_tokenizer, default_encoder
+from awase.encoders import addressed, build_encoder, build_tokenizer, default_encoder
 from awase.methods import MethodContext
 from awase.methods.context import changed
 from awase.runner.memory import FeatureMemory
@@ -58,6 +58,11 @@ class Setting:
         """Whether a sample may have several labels."""
         return self.spec.multi_label
 
+    def set_name(self, split: str) -> str:
+        """What a split is: `<data set> <split> [<fingerprint of its samples>]`, whatever its key is."""
+        name = self.dataset.set_title(split) or f"{dataset_name(self.experiment.data)} {split}"
+        return f"{name} [{self.dataset.content_of(split)[:12]}]"
+
     def with_seed(self, seed: int) -> "Setting":
         """The same data with another seed."""
         return replace(self, seed=seed)
@@ -85,11 +90,11 @@ class Setting:
     def surroundings(self) -> Surroundings:
         """What the hash of every stage takes in besides the stage itself."""
         return Surroundings(
-            data_fingerprint=self.dataset.fingerprint,
+            data_fingerprint=self.dataset.training_fingerprint,
             task=self.dataset.task,
             classes=self.dataset.classes,
             inputs=self.dataset.inputs,
-            encoders=self.encoders,
+            encoders={name: addressed(config) for name, config in self.encoders.items()},
             selection=self.experiment.selection,
             seed=self.seed,
             device=torch.device(self.device).type,
@@ -124,6 +129,14 @@ def open_setting(experiment: Experiment, runtime: Runtime, seed: int, fold: int 
         name: experiment.encoders.get(name) or default_encoder(dataset.inputs[name].kind) for name in dataset.modalities
     }
     return Setting(experiment, runtime, dataset, encoders, seed, fold, device, world)
+
+
+def dataset_name(data: DataConfig) -> str:
+    """The name of the data set in tables: the built-in one's, or the manifest's file name without its ending."""
+    if data.dataset != "manifest":
+        return data.dataset
+    file = data.manifest or next(iter(data.split_files.values()))
+    return file.stem if file.stem != "manifest" else file.resolve().parent.name
 
 
 def build_tokenizers(data: DataConfig, encoders: Mapping[str, EncoderConfig]) -> dict[str, Tokenizer]:

@@ -1,23 +1,24 @@
 """A finished joint space scored under another protocol, from the embeddings it saved: nothing is encoded again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
 from awase.evaluation import Direction, Embedded, directions
+from awase.evaluation.directions import Sides, parsed, sides_of
 from awase.records import Record, read_record
 from awase.runner.again import note_look
+from awase.runner.space_bank import BANK
 from awase.runner.space_files import numbered, read_embeddings, read_samples
-from awase.runner.space_final import formula, parsed
-from awase.runner.space_post import BANKS, POST, Sides, choose_beta, post_ranks, sides_of
+from awase.runner.space_final import protocol_of
+from awase.runner.space_post import BANKS, POST, choose_beta, inductive_ranks, post_ranks
 from awase.runner.space_scores import numbers_of
-from awase.statistics import LEFT_OUT, OWN_ITEM, SAME_CAPTION, RetrievalProtocol
+from awase.statistics import LEFT_OUT, SAME_CAPTION, RetrievalProtocol
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,12 @@ def rescore(folder: Path, request: Request, *, device: str = "cpu") -> tuple[Res
     needs_val = request.post in BANKS or (request.post != "none" and request.beta is None)
     val = read_embeddings(folder, stage, "val") if needs_val else None
     cosine = (request.score or retrieval.score) == "cosine"
+    numbers = retrieval.numbers
+    name = next((one.protocol["queries"] for one in numbers if one.split == request.split), request.split)
     same = _same(folder, embedded) if request.same_caption else None
-    found = tuple(_scored(embedded, val, one, request, cosine=cosine, same=same, device=device) for one in chosen)
+    found = tuple(
+        _scored(embedded, val, one, request, name=name, cosine=cosine, same=same, device=device) for one in chosen
+    )
     if request.split != "val":
         entry = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "by": "evaluate", "stage": stage}
         note_look(folder, {**entry, **{name: value for name, value in asdict(request).items() if name != "stage"}})
@@ -138,6 +143,7 @@ def _scored(
     direction: Direction,
     request: Request,
     *,
+    name: str,
     cosine: bool,
     same: Mapping[str, Int[Tensor, " samples"]] | None,
     device: str,
@@ -145,38 +151,37 @@ def _scored(
     sides = sides_of(embedded, direction, cosine=cosine, same=same, device=device)
     known = None if val is None else sides_of(val, direction, cosine=cosine, device=device)
     beta = request.beta
-    if beta is None and request.post != "none":
+    if request.post in BANKS:
         assert known is not None, "validation was read"
-        beta = choose_beta(known, request.post)
-    bank = known.queries if known is not None and request.post in BANKS else None
-    ranks = post_ranks(sides, request.post, beta, bank).cpu().numpy()
+        found, beta = inductive_ranks(sides, known, request.post, beta)
+    else:
+        if beta is None and request.post != "none":
+            assert known is not None, "validation was read"
+            beta = choose_beta(known, request.post)
+        found = post_ranks(sides, request.post, beta)
+    ranks = found.cpu().numpy()
     if request.gallery_without_missing:
         ranks = ranks[ranks >= 0]
-    else:  # a sample that cannot ask fails like one that cannot be found
-        ranks = np.concatenate([ranks, np.full(len(sides.gallery) - len(ranks), -1, dtype=ranks.dtype)])
-    protocol = _protocol(sides, direction, request, len(ranks), cosine)
+    protocol = _protocol(embedded, sides, direction, request, name, cosine)
     metrics = numbers_of(ranks, protocol.gallery_size)
     if not metrics:
         raise ValueError(f"No query of {direction} is left on {request.split}: no sample has what it needs.")
-    return Rescored(str(direction), metrics, protocol, beta, None if bank is None else "val")
+    return Rescored(str(direction), metrics, protocol, beta, BANK if request.post in BANKS else None)
 
 
 def _protocol(
-    sides: Sides, direction: Direction, request: Request, num_queries: int, cosine: bool
+    embedded: Embedded, sides: Sides, direction: Direction, request: Request, name: str, cosine: bool
 ) -> RetrievalProtocol:
-    present, everything = int(sides.there.sum()), len(sides.gallery)
-    without = request.gallery_without_missing
-    return RetrievalProtocol(
-        queries=request.split,
-        gallery=request.split,
-        num_queries=num_queries,
-        gallery_size=present if without else everything,
-        direction=str(direction),
-        score=formula(direction),
-        missing_queries=0 if without else everything - len(sides.rows),
-        missing_items=0 if without else everything - present,
-        missing=LEFT_OUT if without else "failure",
-        correct=SAME_CAPTION if request.same_caption and sides.same is not None else OWN_ITEM,
-        normalised=cosine,
-        post_processing=POST[request.post],
-    )
+    protocol = protocol_of(embedded, sides, direction, name, cosine=cosine)
+    if request.gallery_without_missing:
+        found = int((sides.asked & sides.there[sides.match]).sum())
+        protocol = replace(
+            protocol,
+            num_queries=found,
+            gallery_size=protocol.candidates,
+            missing_queries=0,
+            missing_items=0,
+            missing=LEFT_OUT,
+        )
+    same = request.same_caption and sides.right is not None and not sides.any_caption
+    return replace(protocol, correct=SAME_CAPTION if same else protocol.correct, post_processing=POST[request.post])

@@ -26,6 +26,9 @@ def write_embeddings(folder: Path, stage: str, split: str, embedded: Embedded) -
     tensors: dict[str, Tensor] = {"index": embedded.index}
     tensors |= {f"embedding|{name}": value.contiguous() for name, value in embedded.embeddings.items()}
     tensors |= {f"present|{name}": value for name, value in embedded.present.items()}
+    tensors |= {f"several|{name}": value for name, value in embedded.several.items()}
+    for key, own in embedded.keyed.items():
+        tensors |= {f"keyed|{key}|{name}": value.contiguous() for name, value in own.items()}
     path = embeddings_file(folder, stage, split)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors, {"format_version": FORMAT_VERSION})
@@ -48,12 +51,16 @@ def read_embeddings(folder: Path, stage: str, split: str) -> Embedded:
     tensors = load_file(path)
     ids = read_samples(folder)
     index = tensors["index"]
-    return Embedded(
-        tuple(str(ids["id"][row]) for row in index.tolist()),
-        index,
-        {name.removeprefix("embedding|"): value for name, value in tensors.items() if name.startswith("embedding|")},
-        {name.removeprefix("present|"): value for name, value in tensors.items() if name.startswith("present|")},
+    embeddings, present, several = (
+        {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        for start in ("embedding|", "present|", "several|")
     )
+    keyed: dict[str, dict[str, Tensor]] = {}
+    for full, value in tensors.items():
+        if full.startswith("keyed|"):
+            _, key, name = full.split("|")
+            keyed.setdefault(key, {})[name] = value
+    return Embedded(tuple(str(ids["id"][row]) for row in index.tolist()), index, embeddings, present, several, keyed)
 
 
 def write_samples(folder: Path, dataset: Dataset | ClipDataset, splits: Sequence[str]) -> None:

@@ -8,15 +8,18 @@ import numpy as np
 
 from awase.config import RetrievalConfig
 from awase.evaluation import Direction, Embedded, directions, ranks_of
-from awase.evaluation.directions import side
+from awase.evaluation.directions import Sides, parsed, ranks_between, sides_of
 from awase.evaluation.shape import shape_of
 from awase.records import Metric, RetrievalRecord, SpaceNumber
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
+from awase.runner.space_bank import bank_numbers
 from awase.runner.space_files import write_embeddings, write_samples
 from awase.runner.space_scores import embed_split, mean_over_pairs, numbers_of, same_content, uses_cosine
 from awase.runner.space_worst import worst_queries
 from awase.statistics import (
+    ANY_CAPTION,
+    OWN_ITEM,
     RANKS_NAME,
     RankTable,
     RetrievalProtocol,
@@ -38,7 +41,7 @@ class Place:
 
 
 def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[tuple[Metric, ...], RetrievalRecord]:
-    """The numbers of every stage on validation and every test set.
+    """The numbers of every stage on validation and every test set; of the last one also those with a query bank.
 
     Embeddings, ranks and the worst queries of the last stage are written into `folder`.
     """
@@ -73,6 +76,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         score="cosine" if uses_cosine(config) else "dot",
         pairs={name: own_pairs(result) for name, result in runner.stages.items()},
         numbers=tuple(numbers),
+        query_bank=tuple(bank_numbers(folder, last.stage.name, numbers, device=setting.device)),
         geometry=shapes,
     )
     return tuple(metrics_of(numbers, last.stage.name)), record
@@ -115,43 +119,53 @@ def formula(direction: Direction) -> str:
     return f"{direction.query}.{items}" if direction.is_pair else f"{direction.query}.({items})"
 
 
+def protocol_of(
+    embedded: Embedded, sides: Sides, direction: Direction, name: str, *, cosine: bool
+) -> RetrievalProtocol:
+    """What a direction of the set `name` (`Setting.set_name`) is measured under, without post-processing."""
+    rows, clips = len(embedded), len(embedded.one_per_clip())
+    return RetrievalProtocol(
+        queries=name,
+        gallery=name,
+        num_queries=len(sides.asking),
+        missing_queries=int((~sides.asked).sum()),
+        gallery_size=len(sides.items),
+        direction=str(direction),
+        score=formula(direction),
+        captions_per_item=1 if rows == clips else rows / clips,
+        missing_items=int((~sides.there).sum()),
+        correct=ANY_CAPTION if sides.any_caption else OWN_ITEM,
+        normalised=cosine,
+    )
+
+
 def ranked(
     embedded: Embedded, direction: Direction, config: RetrievalConfig, setting: Setting, place: Place
 ) -> RankTable | None:
     """The ranks of every query of one direction; None where no sample has the query's modality."""
     cosine, dataset = uses_cosine(config), setting.dataset
-    asked = side(embedded, (direction.query,), cosine=cosine)[1]
-    if not bool(asked.any()):
+    sides = sides_of(embedded, direction, cosine=cosine, device=setting.device)
+    if not bool(sides.asked.any()):
         return None
-    ranks = ranks_of(embedded, direction, cosine=cosine, device=setting.device)
-    same = same_content(dataset, embedded.index)
-    texts = bool(direction.modalities & same.keys())
-    best = ranks_of(embedded, direction, cosine=cosine, same=same, device=setting.device) if texts else ranks
-    ids = embedded.ids
-    groups = dataset.groups
-    missing = len(embedded) - int(side(embedded, direction.gallery, cosine=cosine)[1].sum())
-    protocol = RetrievalProtocol(
-        queries=place.split,
-        gallery=place.split,
-        num_queries=len(ids),
-        missing_queries=len(ids) - int(asked.sum()),
-        gallery_size=len(embedded),
-        direction=str(direction),
-        score=formula(direction),
-        missing_items=missing,
-        normalised=cosine,
-    )
+    ranks = ranks_between(sides).cpu().numpy()
+    same = {} if embedded.several else same_content(dataset, embedded.index)
+    best = ranks
+    if direction.modalities & same.keys():
+        best = ranks_of(embedded, direction, cosine=cosine, same=same, device=setting.device).numpy()
+    asking, found = sides.asking.tolist(), sides.items[sides.match].tolist()
+    name = setting.set_name(place.split)
+    groups, size, text = dataset.groups, len(sides.asking), str(direction)
     return RankTable(
-        query_id=ids,
-        item_id=ids,
-        stage=(place.stage,) * len(ids),
-        split=(place.split,) * len(ids),
-        direction=(str(direction),) * len(ids),
-        post_processing=("none",) * len(ids),
-        rank=ranks.numpy(),
-        rank_same_caption=best.numpy(),
-        groups=None if groups is None else tuple(groups[row] for row in embedded.index.tolist()),
-        protocols={(place.split, str(direction), "none"): protocol},
+        query_id=tuple(embedded.ids[row] for row in asking),
+        item_id=tuple(embedded.ids[row] for row in found),
+        stage=(place.stage,) * size,
+        split=(place.split,) * size,
+        direction=(text,) * size,
+        post_processing=("none",) * size,
+        rank=ranks,
+        rank_same_caption=best,
+        groups=None if groups is None else tuple(groups[row] for row in embedded.index[sides.asking.cpu()].tolist()),
+        protocols={(place.split, text, "none"): protocol_of(embedded, sides, direction, name, cosine=cosine)},
     )
 
 
@@ -185,9 +199,3 @@ def metrics_of(numbers: Iterable[SpaceNumber], stage: str) -> Iterator[Metric]:
                 yield Metric(
                     split=split, name=name, value=value, condition=str(one), count=number.protocol["num_queries"]
                 )
-
-
-def parsed(text: str) -> Direction:
-    """The direction that `str` made the text of."""
-    query, _, gallery = text.partition("->")
-    return Direction(query, tuple(gallery.split("+")))

@@ -10,6 +10,9 @@ from awase.config import RetrievalConfig
 from awase.config.retrieval import TEMPERATURES
 from awase.objectives import CONTRASTIVE, ClusterMemory, PairLoss
 
+LEAST = 0.01
+"""A learned temperature is not below it."""
+
 
 class SpaceState(nn.Module):
     """The clustering's queue and centroids where there is clustering, and the temperature where it is learned."""
@@ -55,6 +58,15 @@ class SpaceState(nn.Module):
         if self._config.loss in TEMPERATURES:
             return partial(loss, temperature=_on(self.temperature, device))
         return loss if self._config.margin is None else partial(loss, margin=self._config.margin)
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Sets a learned temperature that has fallen below `LEAST` (or below where it began, if lower) to that.
+
+        As in CLIP (Radford et al., ICML 2021), which keeps the factor of the scores at 100 at most.
+        """
+        if self.log_temperature is not None:
+            self.log_temperature.clamp_(min=math.log(min(LEAST, self._config.first_temperature)))
 
     @torch.no_grad()
     def begin(self, what: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
 """What a stage in a joint space gives the loop: batches, losses, validation."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,19 +12,31 @@ from torch.nn import functional as F
 
 from awase.balancing import Rule
 from awase.config import RetrievalConfig, StageConfig
+from awase.data import Dataset
+from awase.data.features import ClipDataset
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.encode import presence
-from awase.objectives import Candidates, PairLoss, centroid_contrast, fused_mean, pair_losses, reconstruction
-from awase.runner.known import KnownFeatures, autocast, of_stage
+from awase.objectives import (
+    Candidates,
+    ClusterMemory,
+    PairLoss,
+    centroid_contrast,
+    fused_mean,
+    pair_losses,
+    reconstruction,
+)
+from awase.runner.known import Known, autocast, of_stage
+from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
-from awase.runner.space_scores import space_metrics, uses_cosine
+from awase.runner.space_scores import combination_losses, space_metrics, tether_losses, uses_cosine
 from awase.runner.space_state import SpaceState
 from awase.runner.work import train_loader
 from awase.training.loop import Work
 from awase.training.parts import set_modes
 from awase.types import Batch, RetrievalOutput
 
+log = logging.getLogger(__name__)
 Presence = Mapping[str, Bool[Tensor, " batch"] | None]
 
 
@@ -42,7 +56,8 @@ class SpacePass:
 
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
     """The work of one stage on one model."""
-    known = of_stage(model, stage, trained, setting)
+    kept = clips_of_stage if isinstance(setting.dataset, ClipDataset) else of_stage
+    known: Known = kept(model, stage, trained, setting)
     step = SpaceStep(model, stage, known, setting)
     return Work(
         batches=train_loader(stage, known.missing("train"), setting),
@@ -54,14 +69,17 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     )
 
 
-def begin_anew(model: Retrieval, stage: StageConfig) -> None:
-    """Forgets what the stage's configuration says of what it inherited (`RetrievalConfig.begin`)."""
+def begin_anew(model: Retrieval, stage: StageConfig, trained: tuple[str, ...]) -> None:
+    """Forgets what the stage's configuration says of what it inherited (`RetrievalConfig.begin`).
+
+    Batch statistics are those of the encoders among the parts `trained`.
+    """
     assert stage.retrieval is not None, "the stage has a joint space"
     assert isinstance(model.objective, SpaceState), "the runner built the model"
     model.objective.begin(stage.retrieval.begin)
     if "batch_statistics" not in stage.retrieval.begin:
         return
-    learning = [name for name in stage.modalities if f"{name}.encoder" in stage.train]
+    learning = [name for name in stage.modalities if f"{name}.encoder" in trained]
     for module in (module for name in learning for module in model.encoders[name].modules()):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()
@@ -70,13 +88,14 @@ def begin_anew(model: Retrieval, stage: StageConfig) -> None:
 class SpaceStep:
     """One forward pass of a stage in training: batch -> losses of its samples."""
 
-    def __init__(self, model: Retrieval, stage: StageConfig, known: KnownFeatures, setting: Setting) -> None:
+    def __init__(self, model: Retrieval, stage: StageConfig, known: Known, setting: Setting) -> None:
         assert stage.retrieval is not None, "the stage has a joint space"
         assert isinstance(model.objective, SpaceState), "the runner built the model"
         self.model, self.state, self.known, self.setting = model, model.objective, known, setting
         self.config: RetrievalConfig = stage.retrieval
         self.clustered = self.config.clustered or stage.modalities
         self.rebuilt = self.config.reconstructed or stage.modalities
+        self.shift = clips_of_a_video(setting.dataset)
 
     def __call__(self, batch: Batch) -> SpacePass:
         """The embeddings and losses of a batch on the device."""
@@ -85,6 +104,7 @@ class SpaceStep:
         present = presence(batch, self.model.modalities)
         terms = {
             **self._pairs(output, present, batch),
+            **self._combinations(output, present),
             **self._clusters(output, present),
             **self._rebuilt(output, present),
         }
@@ -96,8 +116,19 @@ class SpaceStep:
         if config.loss == "mil_nce":
             candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
         if config.shuffle_pairs:
-            loss, candidates = shifted(loss), {name: of_next(*value) for name, value in candidates.items()}
+            foreign = batch.index != batch.index.roll(-self.shift)
+            loss = shifted(loss, self.shift, foreign)
+            candidates = {name: of_later(*value, self.shift, foreign) for name, value in candidates.items()}
         return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
+
+    def _combinations(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+        combinations = self.config.combinations
+        if combinations is None:
+            return {}
+        loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
+        own = combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
+        shared = output.embeddings
+        return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
@@ -133,19 +164,24 @@ class SpaceStep:
         return {"reconstruction": settings.weight * losses}
 
 
-def shifted(loss: PairLoss) -> PairLoss:
-    """The loss with every x drawn to the y of the next sample."""
-
-    def to_next(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
-        both = None if present is None else present & present.roll(-1)
-        return loss(x, y.roll(-1, dims=0), present=both, world=world)
-
-    return to_next
+def clips_of_a_video(dataset: Dataset | ClipDataset) -> int:
+    """How many samples of a training batch that follow one another are of one video."""
+    return dataset.config.clips_per_video if isinstance(dataset, ClipDataset) else 1
 
 
-def of_next(values: Tensor, mask: Tensor) -> Candidates:
-    """Every sample's candidates given to the one before it."""
-    return values.roll(-1, dims=0), mask.roll(-1, dims=0)
+def shifted(loss: PairLoss, shift: int, foreign: Bool[Tensor, " batch"]) -> PairLoss:
+    """The loss with every x drawn to the y of the sample `shift` places on, where that is `foreign`; else absent."""
+
+    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+        both = foreign if present is None else foreign & present & present.roll(-shift)
+        return loss(x, y.roll(-shift, dims=0), present=both, world=world)
+
+    return to_later
+
+
+def of_later(values: Tensor, mask: Tensor, shift: int, foreign: Bool[Tensor, " batch"]) -> Candidates:
+    """Every sample's candidates given to the one `shift` places before it, to which they are `foreign`."""
+    return values.roll(-shift, dims=0), mask.roll(-shift, dims=0) & foreign[:, None]
 
 
 def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
@@ -155,14 +191,55 @@ def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class EpochRule(Rule):
-    """Plain training that tells the clustering when an epoch begins."""
+    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, and counts the
+    steps that had no clusters.
+
+    It says once in the log how many these were, when there are clusters, or after an epoch without any.
+    """
+
+    steps_without_clusters: Tensor
 
     def __init__(self, state: SpaceState) -> None:
         super().__init__()
-        self._memory = (state.memory,)  # in a tuple: its tensors belong to the model, not to the rule
+        self._state = (state,)  # in a tuple: its tensors belong to the model, not to the rule
+        self._said = False
+        self.register_buffer("steps_without_clusters", torch.zeros((), dtype=torch.long))
 
     def begin(self, epoch: int, phase: str | None) -> None:
         """Called before each step."""
-        memory = self._memory[0]
-        if memory is not None:
-            memory.begin_epoch(epoch)
+        self._state[0].hold()
+        if self._memory is not None:
+            self._memory.begin_epoch(epoch)
+
+    def after_backward(self, step: int) -> None:
+        """Called after each step."""
+        memory = self._memory
+        if memory is None:
+            return
+        if memory.state["fitted"]:
+            self._say()
+        else:
+            self.steps_without_clusters += 1
+
+    def on_epoch_end(self, epoch: int) -> None:
+        """Called after each epoch."""
+        self._say()
+
+    def facts(self) -> dict[str, Any]:
+        """`steps_without_clusters`, where there is clustering."""
+        return {} if self._memory is None else {"steps_without_clusters": int(self.steps_without_clusters)}
+
+    @property
+    def _memory(self) -> ClusterMemory | None:
+        return self._state[0].memory
+
+    def _say(self) -> None:
+        memory = self._memory
+        if memory is None or self._said or not self.steps_without_clusters:
+            return
+        self._said = True
+        log.warning(
+            "%d steps had no clustering term: there were fewer rows than the %d clusters",
+            int(self.steps_without_clusters),
+            memory.num_clusters,
+        )

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from awase.evaluation import Direction, Embedded, ranks_of, top_k
-from awase.evaluation.directions import side
+from awase.evaluation import Direction, Embedded, top_k
+from awase.evaluation.directions import ranks_between, sides_of
 from awase.statistics import Found, WorstQueries, WorstQuery
 
 QUERIES, ITEMS = 20, 3
@@ -27,15 +27,16 @@ def worst_queries(
 
     Ties in the rank stay in the order of the samples. `texts[modality]` has a text per sample, in the samples' order.
     """
-    ranks = ranks_of(embedded, direction, cosine=cosine, device=device)
+    sides = sides_of(embedded, direction, cosine=cosine, device=device)
+    ranks = ranks_between(sides).cpu()
     found = (ranks >= 0).nonzero()[:, 0]
     if len(found) == 0:
         return None
     order = found[ranks[found].argsort(descending=True, stable=True)][:QUERIES]
-    queries = side(embedded, (direction.query,), cosine=cosine)[0][order].to(device)
-    gallery, there = (part.to(device) for part in side(embedded, direction.gallery, cosine=cosine))
+    queries, gallery, there = sides.queries[order.to(device)], sides.gallery, sides.there
     places, scores = top_k(queries, gallery, min(ITEMS, int(there.sum())), gallery_present=there)
-    own = (queries * gallery[order.to(device)]).sum(1)
+    own = (queries * gallery[sides.match[order.to(device)]]).sum(1)
+    asking, items = sides.asking[order.to(device)].tolist(), sides.items.cpu()
     asked, shown = _text_of(texts, (direction.query,)), _text_of(texts, direction.gallery)
     return WorstQueries(
         stage=stage,
@@ -45,11 +46,11 @@ def worst_queries(
         lost=len(ranks) - len(found),
         queries=tuple(
             WorstQuery(
-                id=embedded.ids[row],
+                id=embedded.ids[asking[k]],
                 rank=int(ranks[row]),
                 own_score=float(own[k]),
-                found=_items(places[k].cpu(), scores[k].tolist(), embedded.ids, shown),
-                text=None if asked is None else asked[row],
+                found=_items(items[places[k].cpu()], scores[k].tolist(), embedded.ids, shown),
+                text=None if asked is None else asked[asking[k]],
             )
             for k, row in enumerate(order.tolist())
         ),

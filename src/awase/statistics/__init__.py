@@ -31,12 +31,20 @@ from awase.statistics.rank_table import RANKS_NAME, RankTable, join_ranks, read_
 from awase.statistics.retrieval import RetrievalMetrics, hits, retrieval_metrics
 from awase.statistics.retrieval_comparison import RecallScores, compare_recall, compare_recalls, recall_scores
 from awase.statistics.retrieval_directions import gallery_of, is_pair, main_directions, query_of
-from awase.statistics.retrieval_protocol import LEFT_OUT, OWN_ITEM, SAME_CAPTION, RetrievalProtocol, one_protocol
+from awase.statistics.retrieval_protocol import (
+    ANY_CAPTION,
+    LEFT_OUT,
+    OWN_ITEM,
+    SAME_CAPTION,
+    RetrievalProtocol,
+    one_protocol,
+)
 from awase.statistics.scores import correct, item_scores, label_counts
 from awase.statistics.shapley import shapley_weights, subsets
 from awase.statistics.worst_queries import WORST_NAME, Found, WorstQueries, WorstQuery, read_worst, write_worst
 
 __all__ = [
+    "ANY_CAPTION",
     "LEFT_OUT",
     "OWN_ITEM",
     "PREDICTIONS_NAME",

@@ -6,6 +6,7 @@ from typing import Any
 
 TRANSDUCTIVE = "transductive"
 OWN_ITEM, SAME_CAPTION = "own item", "every item with the same caption"
+ANY_CAPTION = "any caption of the clip"
 """Which items are right."""
 LEFT_OUT = "left out"
 """What `missing` says where queries and items that are missing are not counted at all; `failure` where they are."""
@@ -15,11 +16,12 @@ LEFT_OUT = "left out"
 class RetrievalProtocol:
     """The conditions of one direction of one retrieval task; all fields take part in equality.
 
-    `queries` and `gallery` name the sets ("youcook2 validation", "msrvtt 1k-A"), `num_queries` and `gallery_size` are
-    counted with the missing ones, `missing_queries` and `missing_items` of them have no embedding. `score` is a formula
-    ("t.v", "t.a", "t.(v+a)") of raw products, or of cosines with `normalised`. `correct`: whether the own item alone is
-    right or every item with the same caption. `post_processing` is the name of one; those that look at the test queries
-    begin with "transductive".
+    `queries` and `gallery` name the sets by what they are, with a fingerprint ("msrvtt 1k-A [0f3b6c1d2e4a]"), whatever
+    their key in an experiment. `num_queries` and `gallery_size` are counted with the missing ones, `missing_queries`
+    and `missing_items` of them have no embedding. `score` is a formula ("t.v", "t.a", "t.(v+a)") of raw products, or of
+    cosines with `normalised`. `correct`: whether the own item alone is right, every item with the same caption, or,
+    where a clip has several captions, any of them; `captions_per_item` is a mean. `post_processing` is the name of one;
+    those that look at the test queries begin with "transductive".
     """
 
     queries: str
@@ -28,7 +30,7 @@ class RetrievalProtocol:
     gallery_size: int
     direction: str
     score: str
-    captions_per_item: int = 1
+    captions_per_item: int | float = 1
     missing_queries: int = 0
     missing_items: int = 0
     missing: str = "failure"
@@ -52,7 +54,7 @@ class RetrievalProtocol:
         """The protocol in words, for the foot of a table."""
         return (
             f"{self.direction}: {self.num_queries} queries of {self.queries} ({self.missing_queries} missing) in "
-            f"{self.gallery_size} items of {self.gallery} ({self.missing_items} missing), {self.captions_per_item} "
+            f"{self.gallery_size} items of {self.gallery} ({self.missing_items} missing), {self.captions_per_item:g} "
             f"caption{'' if self.captions_per_item == 1 else 's'} per item; score {self.score} of "
             f"{'unit' if self.normalised else 'raw'} vectors, post-processing {self.post_processing}; correct: "
             f"{self.correct}; ties {self.ties}, missing ones {'a ' if self.missing == 'failure' else ''}{self.missing}."

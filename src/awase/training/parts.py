@@ -38,14 +38,14 @@ def set_modes(model: Classifier | Retrieval, trained: Sequence[str]) -> None:
     for name, encoder in model.encoders.items():
         if f"{name}.encoder" in trained:
             encoder.train()
-        elif f"{name}.adapter" in trained:
-            for path, module in encoder.named_modules():
-                if ADAPTER_MARK in f".{path}.":
-                    module.train()
     for attribute, children in model.named_children():
         if attribute in OF_A_MODALITY:
             for name, head in children.named_children():
                 head.train(f"{name}.{OF_A_MODALITY[attribute]}" in trained)
+    for path, module in model.named_modules():
+        first = next((name for name, _ in module.named_parameters()), None)
+        if ADAPTER_MARK in f".{path}." and first is not None and part_of(f"{path}.{first}") in trained:
+            module.train()
     if isinstance(model, Classifier):
         model.fusion.train("fusion" in trained)
 

@@ -216,6 +216,50 @@ def test_evaluation_sets_are_splits(dataset: ClipDataset):
     assert dataset.summary["evaluation"]["youcook2"]["rows_sharing_a_caption"] == 2
 
 
+OTHER_SETTINGS = {
+    "modalities": ("audio", "text"),
+    "streams": ("video_2d",),
+    "clips_per_video": 4,
+    "min_time_s": 11.0,
+    "max_words": 5,
+    "candidates": 2,
+    "audio_frames": 900,
+    "padding": "reference",
+    "text": "joined",
+    "validation_videos": 3,
+    "validation_clips": 3,
+}
+"""Another value of every setting that training, or the validation that chooses its epochs, reads."""
+
+
+def test_training_depends_on_what_it_reads_and_not_on_evaluation_or_folders(
+    folders: tuple[Path, Path, Path], tmp_path: Path
+):
+    """Every setting of a store is changed in turn."""
+    root, store, youcook2 = folders
+    plain = opened(root, config(store))
+    moved = tmp_path / "moved"
+    moved.symlink_to(store)
+    unread = {
+        "store": opened(root, config(moved)),
+        "evaluation": opened(root, config(store, {"youcook2": youcook2})),
+        "evaluation_captions": opened(root, config(store, evaluation_captions="all")),
+    }
+    assert {*OTHER_SETTINGS, *unread} == set(HowTo100MConfig.model_fields)
+    assert {data.training_fingerprint for data in unread.values()} == {plain.training_fingerprint}
+    assert unread["evaluation"].fingerprint != plain.fingerprint, "a run says what it was measured on"
+    prints = {plain.training_fingerprint}
+    for name, value in OTHER_SETTINGS.items():
+        given = config(store)
+        howto = given.howto100m.model_copy(update={name: value})
+        prints.add(opened(root, given.model_copy(update={"howto100m": howto})).training_fingerprint)
+    seeded = config(store).model_copy(update={"split_seed": 7})
+    prints.add(opened(root, seeded).training_fingerprint)
+    other, _ = write_howto_store(tmp_path / "other", Sizes(videos=7, seconds=67))
+    prints.add(opened(root, config(other)).training_fingerprint)
+    assert len(prints) == 1 + len(OTHER_SETTINGS) + 2
+
+
 def test_all_captions_of_a_clip(folders: tuple[Path, Path, Path], tmp_path: Path):
     clips = ready_clips(3)
     several = [type(clip)(clip.id, clip.video, (*clip.captions, "more salt"), clip.streams) for clip in clips]
@@ -282,6 +326,53 @@ def test_several_shards_give_what_one_gives(folders: tuple[Path, Path, Path], tm
             for ours, theirs in zip(held, by_id.setdefault(clip, held), strict=True):
                 assert torch.equal(ours, theirs)
     assert len(by_id) <= 21
+
+
+def test_a_shard_without_a_stream_has_no_video(tmp_path: Path):
+    """Batches of its videos alone are as wide as all others, and say that the video is absent."""
+    published = write_howto_layout(tmp_path, Sizes(videos=4, seconds=41))
+    for video in video_ids(4)[1::2]:  # the second share
+        next(published.features.rglob(f"{video}_3d.npz")).unlink()
+    for number in range(2):
+        import_howto100m(published, tmp_path / "store", shard=(number, 2))
+    data = opened(tmp_path, config(tmp_path / "store", validation_videos=1))
+    wanted = Wanted(("video",), frozenset(("video",)))
+    for videos, there in (([2, 3], False), ([0, 1], True), ([0, 2, 3], None)):
+        clips = data.clips.drawn(np.array(videos), 0, 0)
+        batch = data.clips.batch(clips, clips.video, wanted)
+        bare = data.clips.batch(clips, clips.video, Wanted(("video",), frozenset()))
+        assert batch.inputs["video"].shape == (3 * len(videos), DIM_2D + DIM_3D)
+        assert torch.equal(batch.present["video"], bare.present["video"])
+        assert batch.present["video"].tolist() == [video < 2 if there is None else there for video in clips.video]
+        assert batch.inputs["video"][~batch.present["video"]].abs().sum() == 0
+
+
+def test_ids_and_groups_are_made_once(dataset: ClipDataset):
+    assert dataset.ids is dataset.ids
+    assert dataset.groups is dataset.groups
+
+
+def test_videos_of_training_in_an_evaluation_set_are_named(folders: tuple[Path, Path, Path], tmp_path: Path, caplog):
+    """A store and an evaluation set that share three videos, one of them kept for validation."""
+    data = opened(folders[0], config(folders[1]))
+    held = data.ids[int(data.validation.video[0])]
+    train = [data.ids[row] for row in data.splits["train"].tolist()][:2]
+    clips = [
+        type(clip)(clip.id, video, clip.captions, clip.streams)
+        for clip, video in zip(ready_clips(5), [train[0], held, train[0], train[1], "abcdefghijk"], strict=True)
+    ]
+    write_evaluation_store(tmp_path / "test", "test", clips, audio_frames=8)
+    write_evaluation_store(tmp_path / "other", "other", ready_clips(2), audio_frames=8)
+    with caplog.at_level("WARNING"):
+        found = opened(tmp_path, config(folders[1], {"test": tmp_path / "test", "other": tmp_path / "other"}))
+    names = {held: ["val", "test"]} | {video: ["train", "test"] for video in train}
+    assert found.summary["shared_between_splits"] == {"videos": {"count": 3, "names": names, "not_compared": ["other"]}}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"3 videos of the store {folders[1]} are also in the evaluation set test (first {min(held, *train)}): what "
+        "is measured there is no test of new videos."
+    ]
+    alone = opened(folders[0], config(folders[1], {"other": tmp_path / "other"}))
+    assert alone.summary["shared_between_splits"]["videos"]["count"] == 0
 
 
 def test_modalities_and_inputs_can_be_fewer(dataset: ClipDataset):

@@ -231,8 +231,16 @@ def test_msrvtt_gaps_stay_in_the_gallery(tmp_path: Path):
     by_csv = convert_msrvtt(tmp_path / "test.pkl", tmp_path / "csv", allow_pickle=True,
                             sentences=lists / "MSRVTT_JSFUSION_test.csv")  # fmt: skip
     assert by_csv["fingerprint"] == description["fingerprint"]
-    alone = convert_msrvtt(tmp_path / "test.pkl", tmp_path / "alone", allow_pickle=True)
-    assert alone["clips"] == 3
+    with pytest.raises(ValueError, match=r"has 3 clips and the split 1k-A 1000.* --lists .* --sentences"):
+        convert_msrvtt(tmp_path / "test.pkl", tmp_path / "alone", allow_pickle=True)
+    assert not (tmp_path / "alone").exists()
+
+
+def test_a_whole_msrvtt_needs_no_list(tmp_path: Path):
+    rows = [{"id": f"video{number}", "2d": np.ones(3), "caption": "x"} for number in range(6513, 7010)]
+    (tmp_path / "val.pkl").write_bytes(pickle.dumps(rows))
+    made = convert_msrvtt(tmp_path / "val.pkl", tmp_path / "out", split="full-val", allow_pickle=True)
+    assert made["clips"] == made["published_gallery"] == 497
 
 
 def test_msrvtt_tensors_by_id(tmp_path: Path):
@@ -265,6 +273,13 @@ def test_ceilings_of_shared_captions():
     found = caption_ceilings(["a", "b", "a", "c", "a"])
     assert (found["distinct_captions"], found["duplicates_of_another"], found["rows_sharing_a_caption"]) == (3, 2, 3)
     assert (found["ceiling_text_to_clip"], found["ceiling_clip_to_text"]) == (60.0, 40.0)
+
+
+def test_ceilings_with_several_captions_per_clip():
+    """ "a" finds clip 0, for two of its three rows; clip 2 has nothing that is its own alone."""
+    found = caption_ceilings(["a", "b", "a", "c", "a", "c"], [0, 0, 0, 1, 1, 2])
+    assert found["ceiling_text_to_clip"] == pytest.approx(100 * (2 + 1 + 1) / 6)
+    assert found["ceiling_clip_to_text"] == pytest.approx(100 * 1 / 3)
 
 
 def test_a_set_is_written_whole_or_not_at_all(tmp_path: Path):

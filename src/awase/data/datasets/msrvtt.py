@@ -57,8 +57,9 @@ def convert_msrvtt(
     `video_id` and `sentence`, the official json (`videos`, `sentences`), `MSR_VTT.json` (`annotations`), a json list of
     `video_id` and `desc`. `lists` is the folder of the split lists; `sentences` a csv or json with the captions where
     `path` or the list has none. Together with a pickle they fix the gallery: clips that the pickle lacks count as not
-    found. A csv of the split brings the caption that is asked with; otherwise the first of a clip's sentences comes
-    first. Raises `FileNotFoundError` and `ValueError`.
+    found. Without them a pickle or folder must have as many clips as the split, where the published pickle of 1k-A has
+    968 of 1,000. A csv of the split brings the caption that is asked with; otherwise the first of a clip's sentences
+    comes first. Raises `FileNotFoundError` and `ValueError`.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}; name a file or folder of MSR-VTT.")
@@ -70,6 +71,13 @@ def convert_msrvtt(
             known = _captions_of(found) | ({} if sentences is None else read_sentences(sentences))
             chosen = list(read_sentences(sentences)) if lists is None and sentences is not None else None
             found = completed(found, list_split(split, lists, known, chosen))
+        elif len(found.clips) != PUBLISHED[split]:
+            raise ValueError(
+                f"{path} has {len(found.clips)} clips and the split {split} {PUBLISHED[split]}; clips that lack "
+                "features belong to the gallery and count as not found. Name the folder of the split lists with "
+                f"--lists ({' or '.join(SPLIT_FILES[split])}), or a csv or json of the clips that count with "
+                "--sentences."
+            )
     else:
         found = with_features(list_msrvtt(path, split, lists, sentences), files)
     notes = {"split": split, "published_gallery": PUBLISHED[split]} | found.notes

@@ -138,9 +138,14 @@ class StoreClips:
             else:
                 present[name] = self._has_video(clips) if name == "video" else self._has_audio(clips)
         made_inputs = {name: inputs[name] for name in wanted.modalities if name in wanted.made}
-        return batch_of(
-            ids, index, made_inputs, present, {name: several[name] for name in several if name in made_inputs}
-        )
+        made_candidates = {name: several[name] for name in several if name in made_inputs}
+        return batch_of(ids, index, made_inputs, present, candidates=made_candidates, clips=self._numbers(clips))
+
+    def _numbers(self, clips: Clips) -> np.ndarray:
+        """Of each clip the caption that it grew from, numbered through all shards."""
+        shards = np.searchsorted(self.store.first_video, clips.video, side="right") - 1
+        numbers: np.ndarray = self.store.first_caption[shards] + clips.added[:, 0]
+        return numbers
 
     def _candidates(self, text: TextMaker, clips: Clips, count: int) -> tuple[dict[str, Tensor], np.ndarray]:
         """Tensors (clips, count, words) of each clip's nearest captions, and which are there and have a known word."""
@@ -169,29 +174,50 @@ class StoreClips:
         bounds = zip(names, clips.start_ms.tolist(), clips.end_ms.tolist(), strict=True)
         return [f"{name}@{start / 1000:.3f}-{end / 1000:.3f}" for name, start, end in bounds]
 
+    def around(self, captions: np.ndarray) -> Clips:
+        """The clips that grow from these captions, which are numbered through all shards."""
+        parts: list[tuple[np.ndarray, Clips]] = []
+        shards = np.searchsorted(self.store.first_caption, captions, side="right") - 1
+        for number in np.unique(shards).tolist():
+            shard, places = self.store.shards[number], np.flatnonzero(shards == number)
+            centre = captions[places] - self.store.first_caption[number]
+            video = np.searchsorted(shard.caption_offsets, centre, side="right") - 1
+            bounds = (shard.caption_offsets[video], shard.caption_offsets[video + 1])
+            grown = grow(shard.start_ms, shard.end_ms, bounds, centre, round(1000 * self.config.min_time_s))
+            clips = Clips(self.store.first_video[number] + video, grown.start_ms, grown.end_ms, grown.added)
+            parts.append((places, clips))
+        return _in_order(parts)
+
+    def inputs(self, modality: str, captions: np.ndarray) -> Inputs:
+        """One modality of the clips that grow from these captions, zeros where they lack it."""
+        clips = self.around(captions)
+        return self.batch(clips, clips.video, Wanted((modality,), frozenset((modality,)))).inputs[modality]
+
+    def input_source(self, modality: str) -> list[str | int | float]:
+        """All that this modality of a clip comes from, besides the caption that the clip grows from."""
+        config = self.config
+        settings: dict[str, list[str | int | float]] = {
+            "video": list(config.streams),
+            "audio": [config.audio_frames, config.padding],
+            "text": [config.max_words, config.text, "" if self.text is None else self.text.tokenizer.fingerprint],
+        }
+        return [self.store.fingerprint, config.min_time_s, modality, *settings[modality]]
+
     def _grown(self, videos: np.ndarray, generator: Callable[[str], np.random.Generator], count: int) -> Clips:
         """Clips grown from `count` captions drawn with replacement, or from up to `-count` different ones."""
-        parts: list[tuple[np.ndarray, Clips]] = []
-        for number, places, local in split_by_shard(self.store, videos):
-            shard = self.store.shards[number]
-            centres, owners, lows, highs = [], [], [], []
-            for place, video in zip(places.tolist(), local.tolist(), strict=True):
-                low, high = int(shard.caption_offsets[video]), int(shard.caption_offsets[video + 1])
-                random = generator(self.store.ids[videos[place]])
-                if count > 0:
-                    chosen = draw_captions(random, low, high, count)
-                else:
-                    chosen = low + np.sort(random.permutation(high - low)[:-count])
-                centres.append(chosen)
-                owners.append(np.full(len(chosen), place))
-                lows.append(np.full(len(chosen), low))
-                highs.append(np.full(len(chosen), high))
-            bounds = (np.concatenate(lows), np.concatenate(highs))
-            least = round(1000 * self.config.min_time_s)
-            grown = grow(shard.start_ms, shard.end_ms, bounds, np.concatenate(centres), least)
-            owner = np.concatenate(owners)
-            parts.append((owner, Clips(videos[owner], grown.start_ms, grown.end_ms, grown.added)))
-        return _in_order(parts)
+        chosen = [np.zeros(0, dtype=np.int64)]
+        shards = np.searchsorted(self.store.first_video, videos, side="right") - 1
+        for number, video in zip(shards.tolist(), videos.tolist(), strict=True):
+            offsets = self.store.shards[number].caption_offsets
+            local = video - int(self.store.first_video[number])
+            low, high = int(offsets[local]), int(offsets[local + 1])
+            random = generator(self.store.ids[video])
+            if count > 0:
+                centres = draw_captions(random, low, high, count)
+            else:
+                centres = low + np.sort(random.permutation(high - low)[:-count])
+            chosen.append(centres + self.store.first_caption[number])
+        return self.around(np.concatenate(chosen))
 
     def _by_shard(self, clips: Clips) -> list[tuple[int, np.ndarray, Spans]]:
         return [
@@ -200,18 +226,20 @@ class StoreClips:
         ]
 
     def _video(self, clips: Clips) -> tuple[Tensor, np.ndarray]:
-        parts = self._by_shard(clips)
-        if len(parts) == 1:
+        # No video of a shard that lacks a stream has any: its rows stay zero.
+        parts = [part for part in self._by_shard(clips) if self._has_streams(part[0])]
+        if len(parts) == 1 and len(parts[0][1]) == len(clips):
             return video_of_shard(self.store.shards[parts[0][0]], parts[0][2], self.config.streams)
         dims = self.store.dims
         out = torch.zeros(len(clips), sum(dims[name] for name in self.config.streams))
         present = np.zeros(len(clips), dtype=bool)
         for number, places, spans in parts:
-            if any(self.store.shards[number].streams[name].dim == 0 for name in self.config.streams):
-                continue  # no video of this shard has the stream
             made, present[places] = video_of_shard(self.store.shards[number], spans, self.config.streams)
             out[torch.from_numpy(places)] = made
         return out, present
+
+    def _has_streams(self, shard: int) -> bool:
+        return all(self.store.shards[shard].streams[name].dim > 0 for name in self.config.streams)
 
     def _audio(self, clips: Clips) -> tuple[dict[str, Tensor], np.ndarray]:
         window = AudioWindow(self.config.audio_frames, self.config.padding)
@@ -305,6 +333,7 @@ def batch_of(
     inputs: dict[str, Inputs],
     present: dict[str, np.ndarray],
     candidates: dict[str, np.ndarray] | None = None,
+    clips: np.ndarray | None = None,
 ) -> Batch:
     """A batch without targets."""
     return Batch(
@@ -314,4 +343,5 @@ def batch_of(
         present={name: torch.from_numpy(value) for name, value in present.items()},
         complete=frozenset(name for name, value in present.items() if value.all()),
         candidates={name: torch.from_numpy(value) for name, value in (candidates or {}).items()},
+        clips=None if clips is None else torch.from_numpy(clips),
     )

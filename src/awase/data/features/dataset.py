@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +15,14 @@ from awase.data.features.clip_loader import RowLoader, Sharing, VideoLoader
 from awase.data.features.clip_source import Clips, EvaluationClips, StoreClips, TextMaker, Wanted
 from awase.data.features.evaluation_store import EvaluationStore, caption_ceilings
 from awase.data.features.shard_writer import AUDIO_BINS
+from awase.data.features.shared_videos import shared_videos
 from awase.data.features.store import FeatureStore
 from awase.data.features.token_cache import TokenCache, token_cache
 from awase.types import Batch, Tokenizer
 
 _VALIDATION = 0x5917
+MEASURED = ("evaluation", "evaluation_captions")
+"""The settings that training does not read: what is measured at the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,9 @@ class ClipDataset:
     inputs: dict[str, Input]
     splits: dict[str, np.ndarray]
     fingerprint: str
+    """Of everything, the evaluation sets among it."""
+    training_fingerprint: str
+    """Of what a stage learns from and is chosen by: store, settings, the videos of train and the clips of val."""
     summary: dict[str, Any]
     clips: StoreClips = field(repr=False)
     validation: Clips = field(repr=False)
@@ -48,21 +55,37 @@ class ClipDataset:
         """Their names, in the order of the inputs."""
         return tuple(self.inputs)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
-        """Of all rows; made anew at each call."""
+        """Of all rows."""
         videos = self.clips.store.ids
         val = self.clips.names(self.validation)
         rows = [name for held in self.evaluation.values() for name in evaluation_ids(held)]
         return (*videos, *val, *rows)
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
-        """Of all rows, the video each is from; made anew at each call."""
+        """Of all rows, the video each is from."""
         videos = self.clips.store.ids
         val = [videos[video] for video in self.validation.video.tolist()]
         rows = [held.store.videos[clip] for held in self.evaluation.values() for clip in held.clip.tolist()]
         return (*videos, *val, *rows)
+
+    def content_of(self, split: str) -> str:
+        """The fingerprint of a split's clips; `train` has that of all that training reads."""
+        if split in self.evaluation:
+            return self.evaluation[split].store.fingerprint
+        if split == "train":
+            return self.training_fingerprint
+        names = [self.clips.store.fingerprint, *self.clips.names(self.validation)]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+    def set_title(self, split: str) -> str | None:
+        """What an evaluation set was converted as, with its published split; None for a split of the store."""
+        if split not in self.evaluation:
+            return None
+        about = self.evaluation[split].store.description
+        return " ".join(str(about[name]) for name in ("name", "split") if about.get(name))
 
     @property
     def candidate_modalities(self) -> tuple[str, ...]:
@@ -89,6 +112,13 @@ class ClipDataset:
         for name, held in self.evaluation.items():
             known |= dict(zip(self.splits[name].tolist(), held.captions, strict=True))
         return {"text": [known.get(row) for row in rows.tolist()]}
+
+    def several(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Where clips of an evaluation set have several captions, a row each: `text` -> the clip of every row."""
+        held = self.evaluation.get(split)
+        if held is None or len(held.clip) == len(held.store.ids):
+            return {}
+        return {"text": held.clip[rows - self.splits[split][0]]}
 
     def loader(
         self,
@@ -200,11 +230,13 @@ def open_howto100m(config: DataConfig, *, cache: Path, tokenizers: Mapping[str, 
         first = int(splits[list(splits)[-1]][-1]) + 1
         evaluation[name] = opened
         splits[name] = first + np.arange(len(opened.clip))
+    training = _training_fingerprint(store, wanted, train, validation)
     return ClipDataset(
         config=wanted,
         inputs=_inputs(wanted, store),
         splits=splits,
-        fingerprint=_fingerprint(store, wanted, evaluation, train, validation),
+        fingerprint=_fingerprint(wanted, evaluation, training),
+        training_fingerprint=training,
         summary=_summary(store, wanted, splits, evaluation, cached, validation),
         clips=clips,
         validation=validation,
@@ -271,24 +303,23 @@ def _evaluation(
                 f"{name} of the evaluation set {held.description['name']!r} is {held.streams[name][0].shape[1]} wide "
                 f"where the store has {dims[name]}; both must come from the same extractor."
             )
-    used = [captions if config.evaluation_captions == "all" else captions[:1] for captions in held.captions]
+    every = config.evaluation_captions == "all" and "text" in config.modalities
+    used = [captions if every else captions[:1] for captions in held.captions]
     clip = np.repeat(np.arange(len(used)), [len(captions) for captions in used])
     return EvaluationClips(held, config, text, dims, clip, tuple(caption for found in used for caption in found))
 
 
-def _fingerprint(
-    store: FeatureStore,
-    config: HowTo100MConfig,
-    evaluation: dict[str, EvaluationClips],
-    train: np.ndarray,
-    validation: Clips,
-) -> str:
-    settings = config.model_dump(mode="json", exclude={"store", "evaluation"})
-    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
-    digest = hashlib.sha256(json.dumps([store.fingerprint, settings, sets]).encode())
+def _training_fingerprint(store: FeatureStore, config: HowTo100MConfig, train: np.ndarray, validation: Clips) -> str:
+    settings = config.model_dump(mode="json", exclude={"store", *MEASURED})
+    digest = hashlib.sha256(json.dumps([store.fingerprint, settings]).encode())
     for part in (train, validation.video, validation.start_ms, validation.end_ms):
         digest.update(part.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _fingerprint(config: HowTo100MConfig, evaluation: dict[str, EvaluationClips], training: str) -> str:
+    sets = {name: held.store.fingerprint for name, held in evaluation.items()}
+    return hashlib.sha256(json.dumps([training, config.evaluation_captions, sets]).encode()).hexdigest()
 
 
 def _summary(
@@ -304,6 +335,7 @@ def _summary(
     excluded = [entry for report in reports for entry in report.get("excluded", [])]
     counts = {split: {"count": len(rows), "classes": {}} for split, rows in splits.items()}
     counts["train"]["clips_per_epoch"] = len(splits["train"]) * config.clips_per_video
+    videos = {name: held.store.videos for name, held in evaluation.items()}
     reasons: dict[str, int] = {}
     for entry in excluded:
         reason = entry["reason"].split(" (")[0]
@@ -317,12 +349,14 @@ def _summary(
         "task": "retrieval",
         "splits": counts,
         "validation": {"made": "carved", "videos": len(np.unique(validation.video)), "by": "group"},
+        "shared_between_splits": {"videos": shared_videos(store.ids, validation.video, videos, store.folder)},
         "excluded": {"count": len(excluded), "by_reason": reasons},
         "missing": {
             name: {"count": sum(len(report.get(f"without_{name}", [])) for report in reports)}
             for name in (*store.dims, "audio")
         },
         "evaluation": {
-            name: held.store.description | caption_ceilings(list(held.captions)) for name, held in evaluation.items()
+            name: held.store.description | caption_ceilings(list(held.captions), held.clip.tolist())
+            for name, held in evaluation.items()
         },
     }

@@ -33,21 +33,29 @@ class EvaluationClip:
     audio: np.ndarray | None = None
 
 
-def caption_ceilings(captions: list[str]) -> dict[str, Any]:
-    """What identical captions leave possible, for one caption per clip.
+def caption_ceilings(captions: list[str], clips: list[int] | None = None) -> dict[str, Any]:
+    """What identical captions leave possible; `clips` has the clip of each, None: each has its own.
 
-    Of the rows that share a caption at most one is found first by it (`text_to_clip`, R@1 in percent); from the clip,
-    the captions are tied, and a tie counts against it (`clip_to_text`).
+    A caption finds one clip first, so that of the rows that share it those of one clip are found (`text_to_clip`, R@1
+    in percent of the captions). From a clip, a caption that another clip has too is tied, and a tie counts against it:
+    a clip needs one of its own (`clip_to_text`, in percent of the clips).
     """
+    clips = list(range(len(captions))) if clips is None else clips
     counts = Counter(captions)
+    pairs = Counter(zip(captions, clips, strict=True))
+    found: dict[str, int] = {}
+    for (caption, _), count in pairs.items():
+        found[caption] = max(found.get(caption, 0), count)
+    owners = Counter(caption for caption, _ in pairs)
+    told = {clip for caption, clip in pairs if owners[caption] == 1}
     sharing = sum(count for count in counts.values() if count > 1)
     rows = max(1, len(captions))
     return {
         "distinct_captions": len(counts),
         "duplicates_of_another": len(captions) - len(counts),
         "rows_sharing_a_caption": sharing,
-        "ceiling_text_to_clip": 100 * len(counts) / rows,
-        "ceiling_clip_to_text": 100 * (len(captions) - sharing) / rows,
+        "ceiling_text_to_clip": 100 * sum(found.values()) / rows,
+        "ceiling_clip_to_text": 100 * len(told) / max(1, len(set(clips))),
     }
 
 
