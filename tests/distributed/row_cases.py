@@ -15,6 +15,8 @@ from awase.objectives import (
     CONTRASTIVE,
     ClusterMemory,
     centroid_contrast,
+    ckc,
+    diagonal_fisher,
     info_nce,
     max_margin,
     mil_nce,
@@ -138,6 +140,25 @@ def everything_of_mcn(share: slice, world: World) -> dict[str, Tensor]:
     return with_gradients(losses, parameters, world)
 
 
+def consolidated(share: slice, world: World) -> dict[str, Tensor]:
+    parameters = {"x": weights(0), "y": weights(1)}
+    new = {name: inputs(n)[share] @ w for n, (name, w) in enumerate(parameters.items())}
+    old = {name: inputs(5 + n, DIM)[share] for n, name in enumerate(parameters)}
+    losses = ckc(new, old, {"x": local(HERE, share), "y": None}, world=world)
+    return with_gradients(losses + ckc(new, old, dict.fromkeys(new), world=world), parameters, world)
+
+
+def fisher(share: slice, world: World) -> dict[str, Tensor]:
+    """In batches of three, so that the processes have different numbers of them."""
+
+    def loss(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
+        return (sample @ parameters["w"]).sin().sum()
+
+    batches = [batch for batch in inputs(0)[share].split(3) if len(batch) > 0]
+    found = diagonal_fisher(loss, {"w": weights(0)}, batches, world=world)
+    return {f"all|{name}": value for name, value in found.items()}
+
+
 def memory(assignment: str) -> Case:
     def case(share: slice, world: World) -> dict[str, Tensor]:
         found = ClusterMemory(WIDTH, num_clusters=CLUSTERS, queue_rows=13, refit_every=2, assignment=assignment)
@@ -190,6 +211,8 @@ ROW_CASES: dict[str, Case] = {
     "volume-smoothed-absent": set_of_three(partial(volume, smoothing=0.2), HERE),
     "similarity_distillation": distilled(),
     "similarity_distillation-absent": distilled(HERE),
+    "ckc": consolidated,
+    "fisher": fisher,
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,
     "mcn": everything_of_mcn,

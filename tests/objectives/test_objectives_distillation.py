@@ -45,3 +45,34 @@ def test_one_teacher_alone_and_features_of_another_size():
     torch.testing.assert_close(alone, (own["audio"] - teachers["audio"]).square().mean(dim=1))
     with pytest.raises(ValueError, match=r"'video' have the shape \(5, 7\) and its teacher's \(5, 2\)"):
         feature_distance(own, {"video": torch.zeros(ROWS, 2)}, dict.fromkeys(DIMS))
+
+
+def test_the_cosine_measure_is_one_less_the_cosine_of_what_is_there():
+    own, teachers = features(0), features(1)
+    audio = torch.tensor([True, False, True, True, False])
+    found = feature_distance(own, teachers, {"audio": audio, "video": None}, measure="cosine")
+    slow = []
+    for row in range(ROWS):
+        here = ["video", "audio"] if audio[row] else ["video"]
+        pairs = [(own[name][row], teachers[name][row].detach()) for name in here]
+        slow.append(sum(1 - (a @ t) / (a.norm() * t.norm()) for a, t in pairs))
+    slow = torch.stack(slow)
+    torch.testing.assert_close(found, slow)
+    ours = torch.autograd.grad(found.sum(), list(own.values()))
+    for gradient, expected in zip(ours, torch.autograd.grad(slow.sum(), list(own.values())), strict=True):
+        torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(feature_distance(own, own, dict.fromkeys(DIMS), measure="cosine"), torch.zeros(ROWS))
+
+
+@pytest.mark.parametrize("measure", ["squared", "cosine"])
+def test_what_absent_rows_hold_does_not_matter(measure):
+    own, teachers = features(0), features(1)
+    audio = torch.tensor([True, False, True, True, False])
+    present = {"audio": audio, "video": None}
+    expected = feature_distance(own, teachers, present, measure=measure)
+    poisoned = torch.where(audio[:, None], own["audio"].detach(), torch.nan).requires_grad_()
+    gone = torch.where(audio[:, None], teachers["audio"].detach(), torch.nan)
+    found = feature_distance(own | {"audio": poisoned}, teachers | {"audio": gone}, present, measure=measure)
+    assert torch.equal(found, expected)
+    found.sum().backward()
+    assert torch.equal(poisoned.grad[~audio], torch.zeros(2, 3))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from awase.objectives import triangle_area, volume
+from awase.objectives import triangle_area, triangle_scores, volume
 
 ROWS, DIM, TEMPERATURE = 7, 5, 0.2
 HERE = torch.tensor([True, True, False, True, True, False, True])
@@ -181,6 +181,16 @@ def test_the_volume_of_two_is_the_sine_of_their_angle() -> None:
 def test_the_order_of_the_others_is_nothing() -> None:
     x, *others = embeddings(4)
     torch.testing.assert_close(volume_of(x, *others), volume_of(x, *others[::-1]))
+
+
+def test_a_score_is_the_cosine_with_the_first_item_less_the_area() -> None:
+    x, y, z = embeddings(3)
+    found = triangle_scores(x, y[:3], z[:3], alpha=0.7)
+    assert found.shape == (ROWS, 3)
+    x, y, z = (F.normalize(part, dim=1) for part in (x, y, z))
+    for i in range(ROWS):
+        for j in range(3):
+            torch.testing.assert_close(found[i, j], 0.7 * x[i].dot(y[j]) - slow_area(x[i], y[j], z[j]))
 
 
 def test_the_temperature_learns_and_wrong_settings_are_refused() -> None:

@@ -1,20 +1,23 @@
 """Losses as functions of tensors, one value per sample."""
 
 from awase.objectives.centroids import centroid_contrast, fused_mean
+from awase.objectives.ckc import ckc
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
 from awase.objectives.clustering import ClusterMemory
 from awase.objectives.combinations import SpanLoss, combination_loss, span_loss
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
+from awase.objectives.elastic import diagonal_fisher, elastic_penalty
 from awase.objectives.kmeans import Clusters, assign, kmeans
 from awase.objectives.max_margin import max_margin
 from awase.objectives.mil_nce import mil_nce
+from awase.objectives.orthogonality import orthogonality
 from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
 from awase.objectives.similarity_distillation import similarity_distillation
 from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
-from awase.objectives.spans import triangle_area, volume
+from awase.objectives.spans import triangle_area, triangle_scores, volume
 
 __all__ = [
     "CONTRASTIVE",
@@ -28,8 +31,11 @@ __all__ = [
     "balanced_assignment",
     "binary_cross_entropy",
     "centroid_contrast",
+    "ckc",
     "combination_loss",
     "cross_entropy",
+    "diagonal_fisher",
+    "elastic_penalty",
     "feature_distance",
     "fused_mean",
     "info_nce",
@@ -39,6 +45,7 @@ __all__ = [
     "mms",
     "modality_losses",
     "normalised_softmax",
+    "orthogonality",
     "over_present",
     "pair_losses",
     "reconstruction",
@@ -47,5 +54,6 @@ __all__ = [
     "sinkhorn_plan",
     "span_loss",
     "triangle_area",
+    "triangle_scores",
     "volume",
 ]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from awase.distributed import ALONE, World, gather_rows
 from awase.objectives.presence import without_absent
 from awase.objectives.similarities import Scalar, Similarities, checked_temperature, cosines
+from awase.products import product
 
 FLOOR = 1e-6
 """Added under every root, some ten times the rounding of float32 at 1: where nothing is spanned, the gradient is 0."""
@@ -40,11 +41,22 @@ def triangle_area(
     """
     with _without_autocast(x):
         near, far = cosines(x, y, present, world), cosines(x, z, present, world)
-    # <u, u> = 2a, <v, v> = 2b, <v - u, v - u> = 2c, and <u, v> = a + b - c.
-    a, b = 1 - near.scores, 1 - far.scores
-    c = 1 - gather_rows((_units(y, present) * _units(z, present)).sum(dim=1), world)
-    areas = 0.5 * _root(4 * a * b - (a + b - c).square())
-    return _contrast(near, areas, temperature)
+    base = gather_rows((_units(y, present) * _units(z, present)).sum(dim=1), world)
+    return _contrast(near, _areas(near.scores, far.scores, base), temperature)
+
+
+def triangle_scores(
+    x: Float[Tensor, "rows dim"], y: Float[Tensor, "columns dim"], z: Float[Tensor, "columns dim"], *, alpha: float
+) -> Float[Tensor, "rows columns"]:
+    """alpha cos(x_i, y_j) - A_ij, A the area of `triangle_area`: greater for what fits better.
+
+    The negative of TRIANGLE's score at inference. The cosine is with y alone, the video where x is a text; the paper
+    has alpha = 1 from text to audio and video, 0 back. Source: TRIANGLE (NeurIPS 2025).
+    """
+    x, y, z = (_units(rows, None) for rows in (x, y, z))
+    with _without_autocast(x):
+        near, far = product(x, y), product(x, z)
+    return alpha * near - _areas(near, far, (y * z).sum(dim=1))
 
 
 def volume(
@@ -76,6 +88,15 @@ def volume(
         # det [[1, t'], [t, H]] = det H - t' adj(H) t: polynomials, so that a singular H has a gradient too.
         squares = determinant - torch.einsum("rca,cab,rcb->rc", towards, adjugate, towards)
     return _contrast(near[0], _root(squares), temperature, smoothing)
+
+
+def _areas(
+    near: Float[Tensor, "rows columns"], far: Float[Tensor, "rows columns"], base: Float[Tensor, " columns"]
+) -> Float[Tensor, "rows columns"]:
+    """Of the cosines of x_i with y_j, of x_i with z_j and of y_j with z_j."""
+    # <u, u> = 2a, <v, v> = 2b, <v - u, v - u> = 2c, and <u, v> = a + b - c.
+    a, b, c = 1 - near, 1 - far, 1 - base
+    return 0.5 * _root(4 * a * b - (a + b - c).square())
 
 
 def _contrast(
