@@ -1,5 +1,6 @@
 """Losses as functions of tensors, one value per sample."""
 
+from awase.objectives.assignment import balanced_assignment
 from awase.objectives.centroids import centroid_contrast, fused_mean
 from awase.objectives.classification import SampleLoss, binary_cross_entropy, cross_entropy, modality_losses
 from awase.objectives.clustering import ClusterMemory
@@ -11,7 +12,7 @@ from awase.objectives.mil_nce import mil_nce
 from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
-from awase.objectives.sinkhorn import balanced_assignment, sinkhorn_plan
+from awase.objectives.transport import partial_plan, transport_plan
 
 __all__ = [
     "CONTRASTIVE",
@@ -36,7 +37,8 @@ __all__ = [
     "normalised_softmax",
     "over_present",
     "pair_losses",
+    "partial_plan",
     "reconstruction",
     "sigmoid",
-    "sinkhorn_plan",
+    "transport_plan",
 ]
