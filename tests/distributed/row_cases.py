@@ -5,6 +5,7 @@ row, those under `all|` are the same on every process.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,7 +21,10 @@ from awase.objectives import (
     mms,
     over_present,
     pair_losses,
+    partial_targets,
     reconstruction,
+    soft_targets,
+    transport_contrast,
 )
 
 ROWS, WIDTH, DIM, CANDIDATES, CLUSTERS = 11, 5, 3, 2, 3
@@ -160,6 +164,12 @@ ROW_CASES: dict[str, Case] = {
     "mms-nobody": pair(mms, NOBODY),
     "max_margin-group": pair(max_margin, group=GROUP),
     "max_margin-group-absent": pair(max_margin, HERE, group=GROUP),
+    "soft-targets": pair(partial(info_nce, targets=soft_targets)),
+    "soft-targets-absent": pair(partial(info_nce, targets=soft_targets), HERE),
+    "soft-targets-nobody": pair(partial(info_nce, targets=soft_targets), NOBODY),
+    "partial-targets-absent": pair(partial(info_nce, targets=partial_targets), HERE),
+    "transport_contrast": pair(transport_contrast),
+    "transport_contrast-absent": pair(transport_contrast, HERE),
     "mil_nce": candidates,
     "temperature": learnt_temperature,
     "learns-here-only": learns_here_only,

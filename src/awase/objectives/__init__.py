@@ -12,7 +12,9 @@ from awase.objectives.mil_nce import mil_nce
 from awase.objectives.pairs import Candidates, pair_losses
 from awase.objectives.presence import over_present
 from awase.objectives.reconstruction import reconstruction
+from awase.objectives.soft_targets import Targets, partial_targets, soft_targets
 from awase.objectives.transport import partial_plan, transport_plan
+from awase.objectives.transport_contrast import transport_contrast
 
 __all__ = [
     "CONTRASTIVE",
@@ -21,6 +23,7 @@ __all__ = [
     "Clusters",
     "PairLoss",
     "SampleLoss",
+    "Targets",
     "assign",
     "balanced_assignment",
     "binary_cross_entropy",
@@ -38,7 +41,10 @@ __all__ = [
     "over_present",
     "pair_losses",
     "partial_plan",
+    "partial_targets",
     "reconstruction",
     "sigmoid",
+    "soft_targets",
+    "transport_contrast",
     "transport_plan",
 ]
