@@ -6,6 +6,7 @@ from awase.objectives.classification import SampleLoss, binary_cross_entropy, cr
 from awase.objectives.clustering import ClusterMemory
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
 from awase.objectives.distillation import feature_distance
+from awase.objectives.gromov import fused_gromov_wasserstein
 from awase.objectives.kmeans import Clusters, assign, kmeans
 from awase.objectives.max_margin import max_margin
 from awase.objectives.mil_nce import mil_nce
@@ -30,6 +31,7 @@ __all__ = [
     "centroid_contrast",
     "cross_entropy",
     "feature_distance",
+    "fused_gromov_wasserstein",
     "fused_mean",
     "info_nce",
     "kmeans",
