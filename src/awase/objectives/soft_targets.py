@@ -67,8 +67,7 @@ def partial_targets(
     _check_share("quantile", quantile)
     here = everyone(scores, present)
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    known = scores.diagonal().masked_fill(~here, torch.nan).nanquantile(quantile)
-    bucket = torch.where(here.any(), known, torch.zeros_like(known))
+    bucket = scores.diagonal().masked_fill(~here, torch.nan).nanquantile(quantile)
     plan = partial_plan(scores, bucket, epsilon=epsilon, iterations=iterations, row_present=here, column_present=here)
     kept = torch.minimum(plan.sum(dim=0), plan.sum(dim=1))
     return (1 - beta) * kept.diag() + beta * plan

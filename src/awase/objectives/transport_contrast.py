@@ -1,6 +1,5 @@
 """Contrast as the inverse of optimal transport: the known pairs are the plan that the similarities should lead to."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -39,9 +38,8 @@ def transport_contrast(
         raise ValueError(f"A temperature is above 0, iterations are 0 or more; given: {temperature=}, {iterations=}.")
     pairs = cosines(x, y, present, world, 1 / temperature)
     pairs.hide_absent_()
-    with torch.no_grad():
-        scores = gather_constant(pairs.scores, world)
-        here = everyone(scores, pairs.all_present).to(scores)
-        marginal = (here / here.sum().clamp_min(1)).log()[None]
-        v = potentials(scores[None], marginal, marginal, iterations=iterations)[1][0]  # (columns,)
+    scores = gather_constant(pairs.scores, world)
+    here = everyone(scores, pairs.all_present).to(scores)
+    marginal = (here / here.sum().clamp_min(1)).log()[None]
+    v = potentials(scores[None], marginal, marginal, iterations=iterations)[1][0]  # (columns,)
     return pairs.finish((pairs.scores + v).logsumexp(dim=1) - pairs.matching - pairs.own(v))
