@@ -14,6 +14,7 @@ from awase.evaluation.transductive import (
     transductive_inverted_softmax,
     transductive_sinkhorn,
 )
+from awase.objectives import transport_plan
 
 QUERIES, ITEMS, BANK, DIM = 59, 47, 31, 5
 TILES = (None, 1)
@@ -90,6 +91,8 @@ def test_sinkhorn_is_the_scaled_kernel(tile_bytes: int | None):
     longer = transductive_sinkhorn(queries, gallery, tau=1.3, iterations=23, tile_bytes=tile_bytes)
     plan = torch.tensor(slow_sinkhorn(products(queries, gallery).numpy(), 1.3, 23))
     assert torch.equal(exact_ranks(*longer, match), ranks_from_scores(plan, match))
+    # The one Sinkhorn of the objectives, which begins with the columns.
+    torch.testing.assert_close(transport_plan(products(queries, gallery).T, epsilon=1.3, iterations=23).T, plan)
     normal = products(*longer) / 1.3
     torch.testing.assert_close(normal.softmax(1), plan / plan.sum(1, keepdim=True), rtol=1e-4, atol=1e-7)
     shares = transductive_sinkhorn(queries, gallery, tau=1.3, iterations=100)

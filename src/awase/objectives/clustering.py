@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from awase.distributed import ALONE, World, copy_from_first, first_row, gather_constant
+from awase.objectives.assignment import balanced_assignment
 from awase.objectives.kmeans import Clusters, assign, kmeans
 from awase.objectives.presence import everyone
-from awase.objectives.sinkhorn import balanced_assignment
 
 Pushed = Bool[Tensor, " batch"] | slice | None
 """Which rows of a batch go into the queue; None: all."""

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from awase.distributed import ALONE, World
+from awase.distributed import ALONE, World, gather_constant
 from awase.objectives.max_margin import max_margin
-from awase.objectives.similarities import Scalar, checked_temperature, cosines, dot_products
+from awase.objectives.similarities import Scalar, Similarities, checked_temperature, cosines, dot_products
+from awase.objectives.soft_targets import Targets
 
 PairLoss = Callable[..., Float[Tensor, " batch"]]
 """(x, y, *, present, world) -> losses."""
@@ -65,15 +66,25 @@ def info_nce(
     y: Float[Tensor, "batch dim"],
     *,
     temperature: Scalar = 0.07,
+    targets: Targets | None = None,
     present: Bool[Tensor, " batch"] | None = None,
     world: World = ALONE,
 ) -> Float[Tensor, " batch"]:
     """The mean of -log softmax_row(C / temperature)_ii and -log softmax_column(C / temperature)_ii, C the cosines.
 
+    With `targets` T = targets(C / temperature, present=...) of the samples of all processes, without gradient, the mean
+    of -sum_j T_ij log softmax_row(C / temperature)_ij and -sum_j T_ji log softmax_column(C / temperature)_ji instead:
+    a sample counts as much as its row and its column of T sum to. Every process then makes all of C and T.
     A temperature that is a tensor gets a gradient. Raises `ValueError` for a number that is not above 0.
-    Source: van den Oord et al., 2018, in the symmetric form of CLIP (Radford et al., ICML 2021).
+    Source: van den Oord et al., 2018, in the symmetric form of CLIP (Radford et al., ICML 2021); soft targets: Lin et
+    al., ICLR 2024 (Norton).
     """
-    return 0.5 * normalised_softmax(x, y, temperature=temperature, present=present, world=world)
+    if targets is None:
+        return 0.5 * normalised_softmax(x, y, temperature=temperature, present=present, world=world)
+    pairs = cosines(x, y, present, world, 1 / checked_temperature(temperature))
+    wanted = targets(gather_constant(pairs.scores, world), present=pairs.all_present)
+    pairs.hide_absent_()
+    return pairs.finish(0.5 * _cross_entropies(pairs, wanted))
 
 
 def sigmoid(
@@ -95,6 +106,15 @@ def sigmoid(
     pairs.hide_absent_()
     # -log sigmoid(-s) = softplus(s), and -log sigmoid(s) = softplus(s) - s.
     return pairs.finish(F.softplus(pairs.scores).sum(dim=1) - pairs.matching)
+
+
+def _cross_entropies(pairs: Similarities, targets: Float[Tensor, "columns columns"]) -> Float[Tensor, " rows"]:
+    """Of the rows and columns of this process's samples with theirs of the targets, summed."""
+    own = pairs.own(targets)  # (rows, columns)
+    weighted = own * pairs.scores
+    rows = own.sum(dim=1) * pairs.logsumexp_rows() - weighted.sum(dim=1)
+    columns = pairs.own(targets.sum(dim=0)) * pairs.logsumexp_columns() - pairs.sum_columns(weighted)
+    return rows + columns
 
 
 CONTRASTIVE: dict[str, PairLoss] = {
