@@ -27,7 +27,7 @@ from awase.config import (
     TrainConfig,
     VideoInput,
 )
-from awase.experiments.comparison import every_method, mmlora_and_controls, table_methods
+from awase.experiments.comparison import every_method, mmlora_and_controls, table_methods, token_methods
 from awase.experiments.spaces import SMALL, controlled
 
 WINDOW_S = 0.6
@@ -50,9 +50,16 @@ def all_methods() -> tuple[Experiment, ...]:
     """Every classification method on three conditions: letters in babble, letters in quiet, digits in whole clips.
 
     Smaller pictures, narrower encoders and fewer epochs than `letter_words`, so that 5 folds of 28 methods fit in about
-    an hour of two cores.
+    an hour of two cores. What joins the blocks of transformers has tables of its own (`token_tables`); MMBT reads
+    words, and the words of these sentences tell the label: it is in `benchmarks/scenes.py`.
     """
-    return letters_in_babble(), letters_in_quiet(), whole_clip_digits()
+    return letters_in_babble(), letters_in_quiet(), whole_clip_digits(), *token_tables()
+
+
+def token_tables() -> tuple[Experiment, ...]:
+    """The three conditions with transformers in place of convolutional nets: 64 wide, and a larger pair, 128 wide."""
+    tables = (letters_in_babble(), letters_in_quiet(), whole_clip_digits())
+    return tuple(_of_tokens(table, large) for large in (False, True) for table in tables)
 
 
 def letters_in_babble() -> Experiment:
@@ -145,6 +152,27 @@ def _table(name: str, data: DataConfig, epochs: int, audio_width: int = 8) -> Ex
         seeds=(0,),
         folds=(0, 1, 2, 3, 4),
         probe=name == "letters_in_babble",
+    )
+
+
+def _of_tokens(table: Experiment, large: bool) -> Experiment:
+    """The table's condition, with the methods of transformers; 14 epochs, since 5 teach these nothing."""
+    size: dict[str, JsonValue] = {"dim": 128 if large else 64, "depth": 4}
+    patch: JsonValue = 16 if table.name == "whole_clip_digits" else 8
+    alone = TrainConfig(epochs=14, batch_size=16, learning_rate=1e-3, warmup_epochs=2, label_smoothing=0.1)
+    return table.model_copy(
+        update={
+            "name": f"{table.name}_{'large_' if large else ''}tokens",
+            "encoders": {
+                "video": EncoderConfig(name="small_vit", options=size),
+                "audio": EncoderConfig(name="small_vit", options={**size, "patch": patch}),
+            },
+            "methods": token_methods(("video", "audio"), large=large),
+            "unimodal": alone,
+            "from_start": alone,
+            "joint": alone.model_copy(update={"epochs": 5, "warmup_epochs": 0}),
+            "probe": False,
+        }
     )
 
 

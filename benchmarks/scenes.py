@@ -9,10 +9,10 @@ every additive fusion stays at chance (25 %).
 
 from pydantic import JsonValue
 
-from awase.config import DataConfig, Experiment, MethodConfig, ScenesConfig, TrainConfig
+from awase.config import DataConfig, EncoderConfig, Experiment, MethodConfig, ScenesConfig, TrainConfig
 from awase.data import inferred
 from awase.experiments import EXPERIMENTS
-from awase.experiments.comparison import mmlora_and_controls, table_methods
+from awase.experiments.comparison import mmlora_and_controls, table_methods, token_methods
 from awase.experiments.spaces import SMALL, controlled, joint_spaces
 from awase.methods.mcn import all_pairs
 
@@ -21,13 +21,14 @@ ALONE = TrainConfig(epochs=12, batch_size=16, learning_rate=2e-3)
 
 
 def all_methods() -> tuple[Experiment, ...]:
-    """The three kinds of labels."""
-    noise = {"video": 16.0, "audio": 3.0}
-    return (
-        _table("redundant", ScenesConfig(num_train=300, noise=noise)),
+    """The three kinds of labels, for methods of convolutional nets, of transformers, and of pictures and words."""
+    tables = (
+        _table("redundant", ScenesConfig(num_train=300, noise={"video": 16.0, "audio": 3.0})),
         _table("unique", ScenesConfig(num_train=300, labels="unique", noise={"video": 8.0})),
         _table("synergy", ScenesConfig(num_train=400, labels="synergy")),
     )
+    of_tokens = [_of_tokens(table, large) for large in (False, True) for table in tables]
+    return (*tables, *of_tokens, *(_of_words(table) for table in tables))
 
 
 def retrieval() -> Experiment:
@@ -80,6 +81,33 @@ def combinations() -> Experiment:
         for place, targets in (("head", "default"), ("encoder", "*"), ("both", "*"))
     ]
     return base.model_copy(update={"name": "scenes_combinations", "methods": (joint, *alone, *keyed)})
+
+
+def _of_tokens(table: Experiment, large: bool) -> Experiment:
+    """The table's labels, with the methods of transformers: 64 wide, or a larger pair, 128 wide."""
+    encoder = EncoderConfig(name="small_vit", options={"dim": 128 if large else 64, "depth": 4})
+    return table.model_copy(
+        update={
+            "name": f"{table.name}_{'large_' if large else ''}tokens",
+            "encoders": dict.fromkeys(MODALITIES, encoder),
+            "methods": token_methods(MODALITIES, large=large),
+        }
+    )
+
+
+def _of_words(table: Experiment) -> Experiment:
+    """The table's labels told by video and caption: MMBT, which reads words, and what it is compared with."""
+    modalities = ("video", "text")
+    every = inferred(DataConfig(dataset="scenes")).inputs
+    alone = [MethodConfig(method="unimodal", label=name, settings={"modality": name}) for name in modalities]
+    others = [MethodConfig(method=name) for name in ("joint", "ume", "mmbt", "mmlora")]
+    return table.model_copy(
+        update={
+            "name": f"{table.name}_words",
+            "data": table.data.model_copy(update={"inputs": {name: every[name] for name in modalities}}),
+            "methods": (*alone, *others),
+        }
+    )
 
 
 def _table(name: str, scenes: ScenesConfig) -> Experiment:

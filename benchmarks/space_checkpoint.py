@@ -2,9 +2,10 @@
 
     python benchmarks/space_checkpoint.py [--json] [--folder DIR]
 
-A space of 4,096: 141.36 million parameters (both video streams) with AdamW's two moments, a queue of 40,960 rows, 256 centroids. The tensors
-are random; only their sizes count. Training waits while they are looked through for numbers that are not finite and
-copied; the file, in DIR, is written in the background, and a checkpoint that is due earlier waits for it.
+A space of 4,096: 141.36 million parameters (both video streams) with AdamW's two moments, a queue of 40,960 rows, 256
+centroids. The tensors are random; only their sizes count. Training waits while they are looked through for numbers that
+are not finite and copied; the file, in DIR, is written in the background, and a checkpoint that is due earlier waits
+for it.
 """
 
 import argparse

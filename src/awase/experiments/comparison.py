@@ -96,6 +96,20 @@ def table_methods(
     return (*alone, MethodConfig(method="umt"), *joint, *balanced, *of_encoders, last)
 
 
+def token_methods(modalities: tuple[str, str], *, large: bool = False) -> tuple[MethodConfig, ...]:
+    """What joins the blocks of two transformers without pretrained weights, and what it is compared with.
+
+    Each modality, joint, UME, MMLoRA, `mbt` and `pmf` over the towers of the uni-modal stages. `large`: for a second,
+    larger pair of towers, of 128 dimensions: `pmf_l` instead of `mbt`, `pmf` and MMLoRA.
+    """
+    alone = [MethodConfig(method="unimodal", label=name, settings={"modality": name}) for name in modalities]
+    shared = [*alone, MethodConfig(method="joint"), MethodConfig(method="ume")]
+    if large:
+        return (*shared, MethodConfig(method="pmf_l", settings={"towers": "unimodal", "width": 128}))
+    own = [MethodConfig(method="mbt"), MethodConfig(method="pmf", settings={"towers": "unimodal"})]
+    return (*shared, MethodConfig(method="mmlora"), *own)
+
+
 def tuned(methods: Sequence[MethodConfig], candidates: Sequence[dict[str, Any]]) -> tuple[MethodConfig, ...]:
     """The methods, each with the same candidates where its last stage trains; the others have nothing to choose."""
     return tuple(
