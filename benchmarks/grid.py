@@ -57,7 +57,7 @@ def all_methods() -> tuple[Experiment, ...]:
 
 
 def token_tables() -> tuple[Experiment, ...]:
-    """The three conditions with transformers in place of convolutional nets: 64 wide, and a larger pair, 128 wide."""
+    """The three conditions with transformers in place of convolutional nets: 64 wide, and a larger pair, 96 wide."""
     tables = (letters_in_babble(), letters_in_quiet(), whole_clip_digits())
     return tuple(_of_tokens(table, large) for large in (False, True) for table in tables)
 
@@ -104,6 +104,18 @@ CLUSTERS: dict[str, JsonValue] = {"num_clusters": 32, "queue_rows": 512, "weight
 CLUSTERED = MethodConfig(
     method="mcn", label="joint-clustered", settings={"retrieval": {**SMALL, "clustering": CLUSTERS}}
 )
+
+
+def sentence_adapters() -> Experiment:
+    """For `awase headroom`: are adapters of pairs worth it on the real sentences? Half the epochs of `sentences`."""
+    base = _sentences("sentence_adapters", ())
+    adapters: dict[str, JsonValue] = {"place": "encoder", "adapter": {"rank": 8, "targets": "*"}}
+    keyed: dict[str, JsonValue] = {"retrieval": SMALL, "combination": adapters, "training": {"epochs": 8}}
+    methods = (
+        MethodConfig(method="mcn", label="joint", settings={"retrieval": SMALL}),
+        MethodConfig(method="pair_adapters", settings=keyed),
+    )
+    return base.model_copy(update={"methods": methods, "joint": base.joint.model_copy(update={"epochs": EPOCHS // 2})})
 
 
 def _sentences(name: str, corrupt: tuple[TimeShift, ...]) -> Experiment:
@@ -157,7 +169,7 @@ def _table(name: str, data: DataConfig, epochs: int, audio_width: int = 8) -> Ex
 
 def _of_tokens(table: Experiment, large: bool) -> Experiment:
     """The table's condition, with the methods of transformers; 14 epochs, since 5 teach these nothing."""
-    size: dict[str, JsonValue] = {"dim": 128 if large else 64, "depth": 4}
+    size: dict[str, JsonValue] = {"dim": 96 if large else 64, "depth": 4}
     patch: JsonValue = 16 if table.name == "whole_clip_digits" else 8
     alone = TrainConfig(epochs=14, batch_size=16, learning_rate=1e-3, warmup_epochs=2, label_smoothing=0.1)
     return table.model_copy(

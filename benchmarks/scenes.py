@@ -1,4 +1,5 @@
-"""Every classification method on procedural clips whose label is redundant, unique to one modality, or synergetic.
+"""Every classification method on procedural clips whose label is redundant, unique to one modality, or synergetic, and
+joint spaces of clips of three modalities.
 
     awase run benchmarks/scenes.py::all_methods --threads 1 --out runs/scenes
 
@@ -6,6 +7,8 @@ Video and audio, 300 training clips (synergy 400), two seeds. Expected: where th
 close together; where it is the video's alone no method gains over the video by much; where only the pair tells it,
 every additive fusion stays at chance (25 %).
 """
+
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -83,9 +86,39 @@ def combinations() -> Experiment:
     return base.model_copy(update={"name": "scenes_combinations", "methods": (joint, *alone, *keyed)})
 
 
+def pair_factors() -> Experiment:
+    """For `awase headroom`: every pair of modalities shares a factor of its own; 12 dimensions, 400 clips, 5 seeds."""
+    return _headroom("own")
+
+
+def no_pair_factors() -> Experiment:
+    """The same where no pair shares anything that the third modality lacks; a pair shares as much as in the other."""
+    return _headroom("common")
+
+
+def _headroom(factors: Literal["own", "common"]) -> Experiment:
+    """16 epochs of every space, then 8 of adapters in the encoders (or of a pair's own heads) over the joint one."""
+    base = retrieval()
+    space: dict[str, JsonValue] = {**SMALL, "space": {"dim": 12, "reconstruction": 128}}
+    adapters: dict[str, JsonValue] = {"place": "encoder", "adapter": {"rank": 8, "targets": "*"}}
+    keyed: dict[str, JsonValue] = {"retrieval": space, "combination": adapters, "training": {"epochs": 8}}
+    return base.model_copy(
+        update={
+            "name": f"scenes_{factors}_pair_factors",
+            "data": base.data.model_copy(update={"scenes": ScenesConfig(num_train=400, pair_factors=factors)}),
+            "joint": base.joint.model_copy(update={"epochs": 16}),
+            "methods": (
+                MethodConfig(method="mcn", label="joint", settings={"retrieval": space}),
+                MethodConfig(method="pair_adapters", settings=keyed),
+            ),
+            "seeds": (0, 1, 2, 3, 4),
+        }
+    )
+
+
 def _of_tokens(table: Experiment, large: bool) -> Experiment:
-    """The table's labels, with the methods of transformers: 64 wide, or a larger pair, 128 wide."""
-    encoder = EncoderConfig(name="small_vit", options={"dim": 128 if large else 64, "depth": 4})
+    """The table's labels, with the methods of transformers: 64 wide, or a larger pair, 96 wide."""
+    encoder = EncoderConfig(name="small_vit", options={"dim": 96 if large else 64, "depth": 4})
     return table.model_copy(
         update={
             "name": f"{table.name}_{'large_' if large else ''}tokens",

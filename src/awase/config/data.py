@@ -35,6 +35,9 @@ class ScenesConfig(Frozen):
     """Per modality, the standard deviation of its noise relative to its signal."""
     mismatch: float = Field(0.0, ge=0, le=1)
     """Share of captions that belong to another clip."""
+    pair_factors: Literal["own", "common"] = "own"
+    """own: every pair of modalities shows a factor that the third does not; common: one factor, shown by all three, in
+    their place, so that no pair has anything of its own and a pair shares as much as before."""
     generator_seed: int = 0
 
 

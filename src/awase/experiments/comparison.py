@@ -100,12 +100,12 @@ def token_methods(modalities: tuple[str, str], *, large: bool = False) -> tuple[
     """What joins the blocks of two transformers without pretrained weights, and what it is compared with.
 
     Each modality, joint, UME, MMLoRA, `mbt` and `pmf` over the towers of the uni-modal stages. `large`: for a second,
-    larger pair of towers, of 128 dimensions: `pmf_l` instead of `mbt`, `pmf` and MMLoRA.
+    larger pair of towers, of 96 dimensions: `pmf_l` instead of `mbt`, `pmf` and MMLoRA.
     """
     alone = [MethodConfig(method="unimodal", label=name, settings={"modality": name}) for name in modalities]
     shared = [*alone, MethodConfig(method="joint"), MethodConfig(method="ume")]
     if large:
-        return (*shared, MethodConfig(method="pmf_l", settings={"towers": "unimodal", "width": 128}))
+        return (*shared, MethodConfig(method="pmf_l", settings={"towers": "unimodal", "width": 96}))
     own = [MethodConfig(method="mbt"), MethodConfig(method="pmf", settings={"towers": "unimodal"})]
     return (*shared, MethodConfig(method="mmlora"), *own)
 

@@ -6,6 +6,7 @@ from awase.config import ScenesConfig
 from awase.data.datasets.scene_factors import (
     FACTORS,
     NUM_VALUES,
+    PAIR_FACTORS,
     PRIVATE_FACTOR,
     SHOWN,
     caption_sources,
@@ -43,6 +44,14 @@ def test_every_value_of_every_factor_is_equally_likely() -> None:
         counts = Counter(latents[factor] for latents in drawn)
         # 500 expected, standard deviation 19.4; five of them.
         assert all(abs(counts[value] - 500) < 97 for value in range(NUM_VALUES))
+
+
+def test_common_pair_factors_are_shown_by_all_three_modalities_and_the_others_stay() -> None:
+    own, common = draw_latents(3, "train", 5), draw_latents(3, "train", 5, common=True)
+    assert len({common[name] for name in PAIR_FACTORS}) == 1
+    assert all(any(name in SHOWN[modality] for name in PAIR_FACTORS) for modality in SHOWN)
+    assert {name for name in FACTORS if own[name] != common[name]} <= {"pitch", "shape"}
+    assert own != common
 
 
 @pytest.mark.parametrize(

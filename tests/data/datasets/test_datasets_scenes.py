@@ -42,10 +42,32 @@ def test_a_clip_depends_on_seed_split_and_index_alone() -> None:
 def test_a_fingerprint_tells_seed_place_noise_and_caption_apart() -> None:
     sources = [
         ScenesSource(config_of(**change))
-        for change in ({}, {"generator_seed": 1}, {"noise": {"audio": 0.1}}, {"noise": {"video": 0.1}}, {"mismatch": 1})
+        for change in (
+            {},
+            {"generator_seed": 1},
+            {"noise": {"audio": 0.1}},
+            {"noise": {"video": 0.1}},
+            {"mismatch": 1},
+            {"pair_factors": "common"},
+        )
     ]
     prints = [source.fingerprint(index) for source in sources for index in range(len(source.rows))]
     assert len(set(prints)) == len(prints)
+
+
+def test_clips_with_common_pair_factors_show_them() -> None:
+    own, common = ScenesSource(config_of()), ScenesSource(config_of(pair_factors="common"))
+    texts = [(own.read(index, "text"), common.read(index, "text")) for index in range(25)]
+    assert any(first != second for first, second in texts)
+    captions = {frozenset(str(text).split()) for _, text in texts}
+    told = {
+        (pitch, shape)
+        for words in captions
+        for pitch, low in enumerate(FACTORS["pitch"])
+        for shape, form in enumerate(FACTORS["shape"])
+        if {low, form} <= words
+    }
+    assert told == {(value, value) for value in range(NUM_VALUES)}
 
 
 def test_samples_follow_their_inputs() -> None:

@@ -26,15 +26,20 @@ SHOWN: dict[str, tuple[str, ...]] = {
 """`theme` is shown by all three modalities, `rhythm`, `shape` and `pitch` by exactly two, the last of each by one."""
 
 SHARED_FACTOR = "theme"
+PAIR_FACTORS = ("rhythm", "pitch", "shape")
 PRIVATE_FACTOR = {"video": "backdrop", "audio": "accompaniment", "text": "hour"}
 
 Latents = dict[str, int]
 
 
-def draw_latents(seed: int, split: str, index: int) -> Latents:
-    """Returns the value of every factor for one clip, a function of the three arguments alone."""
+def draw_latents(seed: int, split: str, index: int, *, common: bool = False) -> Latents:
+    """Returns the value of every factor for one clip, a function of the arguments alone.
+
+    With `common` rhythm, pitch and shape are one factor, the rhythm: all three modalities show it.
+    """
     values = generator("scenes", seed, split, index, "latents").integers(0, NUM_VALUES, len(FACTORS))
-    return dict(zip(FACTORS, values.tolist(), strict=True))
+    latents = dict(zip(FACTORS, values.tolist(), strict=True))
+    return latents | dict.fromkeys(PAIR_FACTORS, latents["rhythm"]) if common else latents
 
 
 def label_of(latents: Latents, config: ScenesConfig, modalities: Sequence[str]) -> str:

@@ -20,6 +20,9 @@ constant: the law of the data does not change when one private factor is raised 
 in the logits, and the mean of a sum of terms over these changes is a constant. Such a model can have an accuracy above
 chance all the same, since accuracy is not convex.
 
+With `pair_factors="common"` rhythm, pitch and shape have one value, so that every two modalities share two factors as
+before, but no two share anything that the third lacks.
+
 `mismatch` is the share of clips, in every split, that carry the caption of another clip; the label stays that of the
 clip itself. Every clip is a function of (generator seed, split, index), its caption also of `mismatch` and of how many
 clips the split has.
@@ -66,7 +69,8 @@ class ScenesSource:
         self.config = config.scenes
         sizes = {"train": self.config.num_train, "val": self.config.num_val, "test": self.config.num_test}
         self._places = [(split, index) for split, size in sizes.items() for index in range(size)]
-        self._latents = {place: draw_latents(self.config.generator_seed, *place) for place in self._places}
+        common, seed = self.config.pair_factors == "common", self.config.generator_seed
+        self._latents = {place: draw_latents(seed, *place, common=common) for place in self._places}
         self._captions = {
             split: caption_sources(self.config.generator_seed, split, size, self.config.mismatch)
             for split, size in sizes.items()
@@ -84,7 +88,9 @@ class ScenesSource:
         """Returns a hash of everything the clip is made from."""
         split, place = self._places[index]
         noise = sorted(self.config.noise.items())
-        return digest(REVISION, self.config.generator_seed, split, place, self._captions[split][place], repr(noise))
+        common = ("common",) if self.config.pair_factors == "common" else ()
+        caption = self._captions[split][place]
+        return digest(REVISION, self.config.generator_seed, split, place, caption, repr(noise), *common)
 
     def recording(self, index: int, modality: str) -> np.ndarray:
         """Returns the row's waveform: a row is a whole recording."""
