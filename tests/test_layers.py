@@ -9,7 +9,7 @@ ROOT = Path(awase.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("vocabulary", "files"),
-    ("types", "config", "records", "products"),
+    ("types", "config", "records", "products", "digest"),
     ("statistics", "distributed"),
     ("data", "encoders", "adapters", "fusion", "objectives"),
     ("models",),

@@ -227,3 +227,25 @@ def test_two_encoders_with_one_architecture_do_not_share_adapters() -> None:
     first, second = frozen(seed=1), frozen(seed=2)
     Bank.inject(first, ALL, seed=0)
     assert Bank(second).keys() == ()
+
+
+def test_a_fingerprint_follows_every_bit_of_its_own_key_and_of_nothing_else() -> None:
+    encoder = frozen()
+    base = Bank(encoder).fingerprint()
+    bank = Bank.inject(encoder, AdapterConfig(targets="*", rank=2), key="a", seed=0)
+    Bank.inject(encoder, AdapterConfig(targets="*", rank=2), key="b", seed=1)
+    first, second = bank.fingerprint("a"), bank.fingerprint("b")
+    assert len({base, first, second}) == 3
+    assert bank.fingerprint() == base, "adapters are not of the base"
+    with torch.no_grad():
+        next(iter(bank.parameters("b").values())).view(-1)[0] += 1e-3
+    assert bank.fingerprint("a") == first
+    assert bank.fingerprint("b") != second
+    bank.merge("a")
+    with pytest.raises(ValueError, match="fingerprint of the base while the adapter 'a' is merged"):
+        bank.fingerprint()
+    bank.unmerge("a")
+    assert bank.fingerprint() == base
+    with torch.no_grad():
+        next(encoder.parameters()).view(-1)[0] += 1e-3
+    assert bank.fingerprint() != base

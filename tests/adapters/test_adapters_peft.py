@@ -110,6 +110,16 @@ def test_our_files_load_here_bit_for_bit(make: type[nn.Module], tmp_path: Path) 
     assert {a.scale for a in again.adapters("default").values()} == {2 / 3}
 
 
+def test_an_adapter_for_other_weights_is_refused_unless_any_base_will_do(tmp_path: Path) -> None:
+    bank, other = _saved(tmp_path, frozen(Pictures)), frozen(Pictures)
+    with torch.no_grad():
+        other.conv1.bias[0] += 1e-6
+    with pytest.raises(ValueError, match=r"other weights than those of this Pictures.*any_base=True"):
+        load_peft(other, tmp_path)
+    assert Bank(other).keys() == ()
+    assert load_peft(other, tmp_path, any_base=True).fingerprint("default") == bank.fingerprint("default")
+
+
 def test_grouped_convolutions_are_written_as_one_group_with_zeros(tmp_path: Path) -> None:
     bank = _saved(tmp_path, frozen())
     tensors = load_file(tmp_path / "adapter_model.safetensors")

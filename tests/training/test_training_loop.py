@@ -10,8 +10,8 @@ from torch import nn
 from training_samples import Batches, assert_same, make_loop, metrics, plain, samples, state_of, tiny_model
 
 from awase.config import SelectionConfig, TrainConfig
+from awase.digest import tensors_digest
 from awase.training.checkpoint import Checkpoint, CheckpointWriter, read_checkpoint
-from awase.training.digest import tensors_digest
 from awase.training.divergence import TrainingDivergedError
 from awase.training.loop import Loop
 from awase.training.parts import frozen_tensors, match_parts, trained_tensors

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from training_samples import samples, tiny_model
 
-from awase.training.digest import tensors_digest
+from awase.digest import tensors_digest
 from awase.training.parts import freeze_except, frozen_tensors, match_parts, set_modes, trained_tensors
 
 PARTS = ("audio.encoder", "audio.adapter", "audio.head", "video.encoder", "video.head", "fusion")

@@ -13,6 +13,7 @@ from awase.adapters.mix import Mix
 from awase.adapters.product import delta_weight, new_adapter
 from awase.adapters.targets import resolve_targets
 from awase.config import AdapterConfig
+from awase.digest import tensors_digest
 
 DEFAULT_KEY = "default"
 
@@ -95,6 +96,23 @@ class Bank:
         """The parameters of `key` under their names in the encoder. Raises `KeyError` for an unknown key."""
         named = ((f"{layer}.lora.{key}", adapter) for layer, adapter in self.adapters(key).items())
         return {f"{prefix}.{name}": p for prefix, adapter in named for name, p in adapter.named_parameters()}
+
+    def fingerprint(self, key: str | None = None) -> str:
+        """A digest of every bit of the adapters of `key`, or of the base's own parameters and buffers.
+
+        Two keys with the same matrices have the same one. Raises `KeyError` for an unknown key, `ValueError` of the
+        base while an adapter is merged into it.
+        """
+        if key is not None:
+            tensors = {
+                f"{layer}.{name}": value
+                for layer, adapter in self.adapters(key).items()
+                for name, value in adapter.state_dict().items()
+            }
+            return tensors_digest(tensors)
+        self._refuse_merged("take the fingerprint of the base")
+        adapted = adapter_parameter_names(self.encoder)
+        return tensors_digest({name: value for name, value in self.encoder.state_dict().items() if name not in adapted})
 
     @property
     def active_key(self) -> str | None:

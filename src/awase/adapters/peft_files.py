@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ from awase.files import whole_file
 WEIGHTS_NAME = "adapter_model.safetensors"
 PICKLE_NAME = "adapter_model.bin"
 PREFIX = "base_model.model."
+BASE = "awase_base"
+"""The entry of a file's metadata with the fingerprint of the encoder that its adapters were trained over."""
 
 
 def save_peft(bank: Bank, folder: Path, key: str = DEFAULT_KEY, *, fuse_qkv: bool = False) -> None:
@@ -23,7 +26,8 @@ def save_peft(bank: Bank, folder: Path, key: str = DEFAULT_KEY, *, fuse_qkv: boo
     Layer names are those inside `bank.encoder`; for a model inside a wrapper pass `Bank(encoder.model)`. A grouped
     convolution becomes an adapter of `groups * rank` with zeros between groups, which PEFT can run. With `fuse_qkv` the
     adapters of split projections `<name>.q`, `.k`, `.v` become one block-structured adapter of three times the rank on
-    the fused layer `<name>`, as the unsplit model has it. Raises `KeyError` for an unknown key, `ValueError` for a
+    the fused layer `<name>`, as the unsplit model has it. The file names the base by its fingerprint, unless fused.
+    Raises `KeyError` for an unknown key, `ValueError` for a
     convolution that PEFT computes in another way (dilation, or padding by other values than zero).
     """
     entries = {
@@ -34,7 +38,7 @@ def save_peft(bank: Bank, folder: Path, key: str = DEFAULT_KEY, *, fuse_qkv: boo
     tensors = {f"{PREFIX}{name}.{part}": t for name, entry in entries.items() for part, t in entry.tensors.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / WEIGHTS_NAME) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_file(tensors, path, metadata={"format": "pt"} | ({} if fuse_qkv else {BASE: bank.fingerprint()}))
     write_config(
         folder,
         {name: entry.rank for name, entry in entries.items()},
@@ -44,18 +48,23 @@ def save_peft(bank: Bank, folder: Path, key: str = DEFAULT_KEY, *, fuse_qkv: boo
     )
 
 
-def load_peft(encoder: nn.Module, folder: Path, key: str = DEFAULT_KEY) -> Bank:
+def load_peft(encoder: nn.Module, folder: Path, key: str = DEFAULT_KEY, *, any_base: bool = False) -> Bank:
     """The bank of `encoder` after adding, as `key`, the adapters that PEFT or `save_peft` wrote to `folder`.
 
     A file for a fused `<name>` loads into an encoder with split `<name>.q`, `.k`, `.v`. Raises `FileNotFoundError`
-    where a file is missing, `ValueError` for a pickled file, an option that plain LoRA does not have, layers that the
+    where a file is missing, `ValueError` where `save_peft` wrote it over other weights than the encoder's (unless
+    `any_base`), for a pickled file, an option that plain LoRA does not have, layers that the
     encoder lacks (listed), and shapes that do not fit.
     """
     config = read_config(folder)
-    found = split_projections(_read_tensors(folder), encoder)
+    written = _read_tensors(folder)
+    found = split_projections(written, encoder)
     _check_layers(encoder, found, folder)
+    adapters = {name: _adapter(encoder, config, name, parts) for name, parts in found.items()}
     bank = Bank(encoder)
-    bank.add(key, {name: _adapter(encoder, config, name, parts) for name, parts in found.items()})
+    if not any_base and set(found) == set(written):
+        _check_base(bank, folder)
+    bank.add(key, adapters)
     return bank
 
 
@@ -89,6 +98,16 @@ def _check_layers(encoder: nn.Module, found: dict[str, Any], folder: Path) -> No
         raise ValueError(
             f"The adapter in {folder} is for another model: this {type(encoder).__name__} has no layer "
             f"{', '.join(missing)}. Its layers begin with {', '.join(name for name, _ in encoder.named_children())}."
+        )
+
+
+def _check_base(bank: Bank, folder: Path) -> None:
+    with safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
+        base = (file.metadata() or {}).get(BASE)
+    if base is not None and base != bank.fingerprint():
+        raise ValueError(
+            f"The adapter in {folder} was trained over other weights than those of this {type(bank.encoder).__name__}: "
+            "load it into the encoder it was saved from, or pass any_base=True to use it all the same."
         )
 
 

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from awase.digest import tensors_digest
 from awase.evaluation import Embedded
 from awase.evaluation.directions import side
 from awase.runner.collection_files import CollectionHeader, Item, has_shard, read_header, read_items, read_shard
 from awase.runner.collection_nearest import Shard, nearest
 from awase.runner.collection_query import embed_query, gallery_of, query_modality
 from awase.runner.space import Space
-from awase.training.digest import tensors_digest
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from awase.data.manifest import read_clips, read_ids
 from awase.data.media import Clip
 from awase.data.table import Table, read_table
 from awase.data.unlabelled import SPLIT
+from awase.digest import tensors_digest
 from awase.evaluation import Embedded
 from awase.runner.collection_files import (
     CollectionHeader,
@@ -24,7 +25,6 @@ from awase.runner.collection_files import (
 from awase.runner.folder import RefusedError, differences, locked
 from awase.runner.new_rows import new_data, open_new_rows
 from awase.runner.space import Space
-from awase.training.digest import tensors_digest
 
 SHARD_ROWS = 4096
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from awase.config import StageConfig
+from awase.digest import json_digest
 from awase.evaluation import (
     Keep,
     Labelled,
@@ -27,7 +28,6 @@ from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
 from awase.runner.work import look
 from awase.statistics import Predictions, concatenate
-from awase.training.digest import json_digest
 from awase.training.identity import encoder_document
 
 MISSING_SEED = 0

@@ -10,10 +10,10 @@ from awase.adapters import Bank
 from awase.config import StageConfig
 from awase.data import BatchLoader
 from awase.data.features import ClipDataset
+from awase.digest import json_digest, tensors_digest
 from awase.fusion.rows import encode_rows, presence_of
 from awase.models import Classifier, Retrieval
 from awase.runner.setting import Setting
-from awase.training.digest import json_digest, tensors_digest
 from awase.types import Batch, Encoded
 
 EVALUATION_BATCH = 32

@@ -10,11 +10,11 @@ from torch import Tensor
 from awase.config import StageConfig
 from awase.data.features import ClipDataset
 from awase.data.features.row_file import RowFile
+from awase.digest import json_digest
 from awase.fusion.rows import put, rows_with
 from awase.models import Retrieval
 from awase.runner.known import EVALUATION_BATCH, autocast, features_digest, seen, unchanging
 from awase.runner.setting import Setting
-from awase.training.digest import json_digest
 from awase.types import Batch, Encoded, map_inputs
 
 log = logging.getLogger(__name__)

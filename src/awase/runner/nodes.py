@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from awase.config import DeriveConfig, Node, ObjectiveConfig, StageConfig
+from awase.digest import tensors_digest
 from awase.evaluation import Outputs
 from awase.evaluation.classification import as_array
 from awase.models import Classifier, Retrieval
@@ -25,7 +26,6 @@ from awase.runner.space_work import begin_anew, space_work
 from awase.runner.work import classification_work, look, split_metrics
 from awase.training.checkpoint import CheckpointWriter, read_checkpoint
 from awase.training.decisions import DECISIONS, MEASURED
-from awase.training.digest import tensors_digest
 from awase.training.identity import stage_document, stage_hash
 from awase.training.loop import Loop, LoopSettings, Work
 from awase.training.parts import freeze_except, frozen_tensors, match_parts, trained_tensors

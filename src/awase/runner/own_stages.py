@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from awase.config import MethodConfig, StageConfig
+from awase.digest import tensors_digest
 from awase.evaluation.balance import still_rising
 from awase.methods import build_method
 from awase.methods.context import unimodal_stage
@@ -17,7 +18,6 @@ from awase.runner.again import Reopened
 from awase.runner.build import build_classifier
 from awase.runner.nodes import load_tensors
 from awase.runner.overrides import changed_settings
-from awase.training.digest import tensors_digest
 from awase.training.identity import stage_document, stage_hash
 from awase.training.parts import freeze_except
 from awase.training.store import StoredStage

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from awase.config import EncoderConfig, Input, SelectionConfig, StageConfig
-from awase.training.digest import json_digest
+from awase.digest import json_digest
 
 REVISIONS = {
     "format": 1,

@@ -12,8 +12,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
+from awase.digest import tensors_digest
 from awase.encoders.hub import TIMEOUT_S, weights_file
-from awase.training.digest import tensors_digest
 
 PICTURE_NETWORKS = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from awase.digest import json_digest
 from awase.files import write_text
 from awase.runner.extract.items import Item, Shard
 from awase.runner.extract.streams import Stream
 from awase.runner.folder import RefusedError
-from awase.training.digest import json_digest
 
 FORMAT_VERSION = 1
 _RANDOM = "These features are of random weights: they have learnt nothing."

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from awase.training.digest import json_digest, tensors_digest
+from awase.digest import json_digest, tensors_digest
 
 BASE = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(5)}
 
