@@ -25,13 +25,25 @@ ALONE = TrainConfig(epochs=12, batch_size=16, learning_rate=2e-3)
 
 def all_methods() -> tuple[Experiment, ...]:
     """The three kinds of labels, for methods of convolutional nets, of transformers, and of pictures and words."""
-    tables = (
+    return *_tables(), *token_tables(), *word_tables()
+
+
+def token_tables() -> tuple[Experiment, ...]:
+    """The three kinds of labels, for the methods of transformers."""
+    return tuple(_of_tokens(table, large) for large in (False, True) for table in _tables())
+
+
+def word_tables() -> tuple[Experiment, ...]:
+    """The three kinds of labels, for MMBT: pictures and words."""
+    return tuple(_of_words(table) for table in _tables())
+
+
+def _tables() -> tuple[Experiment, ...]:
+    return (
         _table("redundant", ScenesConfig(num_train=300, noise={"video": 16.0, "audio": 3.0})),
         _table("unique", ScenesConfig(num_train=300, labels="unique", noise={"video": 8.0})),
         _table("synergy", ScenesConfig(num_train=400, labels="synergy")),
     )
-    of_tokens = [_of_tokens(table, large) for large in (False, True) for table in tables]
-    return (*tables, *of_tokens, *(_of_words(table) for table in tables))
 
 
 def retrieval() -> Experiment:
