@@ -168,7 +168,7 @@ def _table(name: str, data: DataConfig, epochs: int, audio_width: int = 8) -> Ex
 
 
 def _of_tokens(table: Experiment, large: bool) -> Experiment:
-    """The table's condition, with the methods of transformers; 14 epochs in babble, else 8, since 5 teach these nothing."""
+    """The table's condition, with the methods of transformers; 14 epochs in babble, else 8: 5 teach these nothing."""
     epochs = 14 if table.name == "letters_in_babble" and not large else 8
     size: dict[str, JsonValue] = {"dim": 96 if large else 64, "depth": 4}
     patch: JsonValue = 16 if table.name == "whole_clip_digits" else 8
