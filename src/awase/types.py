@@ -73,6 +73,18 @@ class Encoded:
 
 
 @dataclass(frozen=True)
+class Below:
+    """Of an encoder with adapters that otherwise stands still: what comes below them, and its encoding without them.
+
+    The first dimension of `hidden` (`BlockEncoder.prefix`) and of `shared` is the batch; zeros where a sample lacks the
+    modality.
+    """
+
+    hidden: Inputs
+    shared: Encoded
+
+
+@dataclass(frozen=True)
 class Tokens:
     """What passes between the blocks of a transformer: a sequence per sample; `mask` says which are real (None: all).
 

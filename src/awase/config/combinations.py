@@ -35,8 +35,10 @@ class CombinationsConfig(Frozen):
     """Weight of the divergence, per key of two modalities that learns, of its similarities from those of the space."""
     gradient: Literal["all", "adapters"] = "all"
     """Whether a combination's loss also reaches the shared parts where these learn, or adapters alone."""
-    execution: Literal["batched", "loop"] = "batched"
-    """All keys in one pass, or one after the other: the same numbers."""
+    execution: Literal["batched", "loop", "cached"] = "batched"
+    """All keys in one pass, or one after the other: the same numbers. cached: in one pass, and what lies below the
+    adapters of an encoder that stands still is computed once per sample and kept in memory; of an encoder that learns,
+    or whose input is drawn anew each epoch, as batched."""
 
     @property
     def learned(self) -> tuple[str, ...]:

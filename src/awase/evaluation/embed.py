@@ -9,7 +9,7 @@ from torch import Tensor
 
 from awase.fusion.rows import evaluating
 from awase.models import Retrieval
-from awase.types import Batch, Encoded, RetrievalOutput
+from awase.types import Batch, Below, Encoded, RetrievalOutput
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def embed(
     batches: Iterable[Batch],
     device: torch.device | str,
     *,
-    known: Callable[[Batch], Mapping[str, Encoded]] | None = None,
+    known: Callable[[Batch], Mapping[str, Encoded | Below]] | None = None,
 ) -> Embedded:
     """The embeddings of one pass without gradients; the modes of all modules are put back.
 

@@ -12,9 +12,9 @@ from awase.adapters import Bank
 from awase.encoders.blocks import BlockEncoder
 from awase.fusion.rows import encode_zeros, put, put_encoded, take_inputs
 from awase.models.parts import ADAPTER_MARK
-from awase.types import Encoded, Inputs, map_inputs
+from awase.types import Below, Encoded, Inputs, map_inputs
 
-Execution = Literal["batched", "loop"]
+Execution = Literal["batched", "loop", "cached"]
 
 
 def cut_below_adapters(encoder: BlockEncoder) -> None:
@@ -31,7 +31,7 @@ def cut_below_adapters(encoder: BlockEncoder) -> None:
 
 def encode_keys(
     encoder: BlockEncoder,
-    inputs: Inputs,
+    inputs: Inputs | Below,
     rows: Bool[Tensor, " batch"] | None,
     keys: Sequence[str],
     *,
@@ -41,29 +41,32 @@ def encode_keys(
     """(the encoding without adapters, the pooled features under every key); zeros where `rows` says that none is there.
 
     `batched` runs all keys in one pass of as many copies of the rows, `loop` one after the other: the same numbers.
+    Given what lies `Below` the adapters instead of inputs, only the keys' own passes are left.
     `apart`: the losses of keys reach adapters alone, not the encoder's own parameters. Batch norms that train take the
     batch's statistics for the encoding without adapters, and their running ones under a key.
     """
     chosen = None if rows is None else rows.nonzero().squeeze(1)
-    size = len(next(iter(inputs.values()))) if not isinstance(inputs, Tensor) else len(inputs)
+    size = 0 if rows is None else len(rows)
     if chosen is not None and len(chosen) == 0:
-        empty = encode_zeros(encoder, inputs)
-        nothing = empty.pooled.new_zeros(size, empty.pooled.shape[1])
-        return Encoded(nothing), nothing.expand(len(keys), *nothing.shape)
-    hidden = encoder.prefix(take_inputs(inputs, chosen))
-    shared = encoder.suffix(hidden)
+        nobody = inputs.shared if isinstance(inputs, Below) else _zeros(encoder, inputs, size)
+        return nobody, nobody.pooled.expand(len(keys), *nobody.pooled.shape)
+    if isinstance(inputs, Below):
+        hidden, shared = take_inputs(inputs.hidden, chosen), inputs.shared
+    else:
+        hidden = encoder.prefix(take_inputs(inputs, chosen))
+        shared = put_encoded(encoder.suffix(hidden), chosen, size)
     bank = Bank(encoder)
     with _standing_still(encoder) if apart else nullcontext(), _running_statistics(encoder):
-        below = map_inputs(hidden, lambda value: value.detach() if apart else value)
+        hidden = map_inputs(hidden, lambda value: value.detach() if apart else value)
         if execution == "loop":
-            pooled = torch.cat([_under(bank, key, encoder, below) for key in keys])
+            pooled = torch.cat([_under(bank, key, encoder, hidden) for key in keys])
         else:
-            copies = map_inputs(below, lambda value: value.repeat(len(keys), *[1] * (value.dim() - 1)))
+            copies = map_inputs(hidden, lambda value: value.repeat(len(keys), *[1] * (value.dim() - 1)))
             with bank.mixed(keys):
                 pooled = encoder.suffix(copies).pooled  # (keys * rows, dim)
     parts = pooled.unflatten(0, (len(keys), -1))
     every = torch.stack([put(part, chosen, size) for part in parts]) if chosen is not None else parts
-    return put_encoded(shared, chosen, size), every
+    return shared, every
 
 
 def project_keys(
@@ -90,6 +93,12 @@ def project_keys(
                 projected = head(features.flatten(0, 1))
     parts: Tensor = projected.unflatten(0, (len(keys), -1))
     return parts
+
+
+def _zeros(encoder: BlockEncoder, inputs: Inputs, size: int) -> Encoded:
+    """The encoding of samples none of which has the modality."""
+    pooled = encode_zeros(encoder, inputs).pooled
+    return Encoded(pooled.new_zeros(size, pooled.shape[1]))
 
 
 def _under(bank: Bank, key: str, encoder: BlockEncoder, hidden: Inputs) -> Tensor:

@@ -11,7 +11,7 @@ from awase.fusion.rows import presence_of
 from awase.models.encode import encode_batch, encode_candidates, first_candidate, first_rows
 from awase.models.keyed import Execution, cut_below_adapters, encode_keys, project_keys
 from awase.models.parts import parts_of
-from awase.types import Batch, Encoded, RetrievalOutput
+from awase.types import Batch, Below, Encoded, RetrievalOutput
 
 
 class Retrieval(nn.Module):
@@ -64,18 +64,21 @@ class Retrieval(nn.Module):
         """The embeddings of features, float32, not normalised."""
         return {name: self.projections[name](value.pooled).float() for name, value in encoded.items()}
 
-    def forward(self, batch: Batch, *, known: Mapping[str, Encoded] | None = None) -> RetrievalOutput:
+    def forward(self, batch: Batch, *, known: Mapping[str, Encoded | Below] | None = None) -> RetrievalOutput:
         """The embeddings of a batch, and the features rebuilt from them where there are heads for it.
 
-        `known` are features that need not be computed. Of a modality with several candidates per sample every one is
-        encoded and projected; embedding, features and what is rebuilt are of the first real one.
+        `known` are features that need not be computed, or what lies below the adapters of an encoder. Of a modality
+        with several candidates per sample every one is encoded and projected; embedding, features and what is rebuilt
+        are of the first real one.
         """
         several = {name: mask for name, mask in batch.candidates.items() if name in self.encoders}
         every = {name: encode_candidates(self.encoders[name], batch.inputs[name], several[name]) for name in several}
         firsts = {name: first_candidate(every[name], several[name]) for name in several}
-        keyed = self._features(batch, several)
+        below = {name: value for name, value in (known or {}).items() if isinstance(value, Below)}
+        done = {name: value for name, value in (known or {}).items() if isinstance(value, Encoded)}
+        keyed = self._features(batch, several, below)
         alone = {name: shared for name, (shared, _) in keyed.items()}
-        encoded = encode_batch(self.encoders, batch, {**(known or {}), **firsts, **alone})
+        encoded = encode_batch(self.encoders, batch, {**done, **firsts, **alone})
         rows = self.embed(every)  # (batch * candidates, dim)
         single = self.embed({name: value for name, value in encoded.items() if name not in several})
         embeddings = {
@@ -96,17 +99,19 @@ class Retrieval(nn.Module):
         """The combinations in which a modality takes part."""
         return tuple(key for key in self.combinations if name in key.split("+"))
 
-    def _features(self, batch: Batch, several: Collection[str]) -> dict[str, tuple[Encoded, Tensor]]:
+    def _features(
+        self, batch: Batch, several: Collection[str], below: Mapping[str, Below]
+    ) -> dict[str, tuple[Encoded, Tensor]]:
         """Of every modality whose encoder has adapters: its encoding, and its features (keys, batch, dim)."""
         found = {}
         for name in self.adapted:
             if name in several:
                 raise ValueError(f"{name!r} has several inputs per sample, which adapters in its encoder cannot take.")
-            if name in batch.inputs and len(batch):
+            if (name in batch.inputs or name in below) and len(batch):
                 rows = presence_of(batch, name)
                 found[name] = encode_keys(
                     self._block_encoder(name),
-                    batch.inputs[name],
+                    below[name] if name in below else batch.inputs[name],
                     rows,
                     self._keys(name),
                     execution=self.execution,

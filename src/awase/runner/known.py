@@ -14,7 +14,7 @@ from awase.digest import json_digest, tensors_digest
 from awase.fusion.rows import encode_rows, presence_of
 from awase.models import Classifier, Retrieval
 from awase.runner.setting import Setting
-from awase.types import Batch, Encoded
+from awase.types import Batch, Below, Encoded
 
 EVALUATION_BATCH = 32
 """On a CPU 64 small videos no longer fit the memory that the process keeps, and take up to 1.6 times as long each."""
@@ -28,8 +28,8 @@ class Known(Protocol):
     def missing(self, split: str) -> tuple[str, ...]:
         """The modalities whose inputs a batch must have."""
 
-    def of(self, batch: Batch, split: str) -> dict[str, Encoded]:
-        """The known features of a batch of a split."""
+    def of(self, batch: Batch, split: str) -> Mapping[str, Encoded | Below]:
+        """The known features of a batch of a split, or what lies below the adapters of an encoder."""
 
 
 class KnownFeatures:

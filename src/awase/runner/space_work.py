@@ -27,6 +27,7 @@ from awase.objectives import (
     reconstruction,
 )
 from awase.runner.known import Known, autocast, of_stage
+from awase.runner.known_below import with_below
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
 from awase.runner.space_scores import combination_losses, space_metrics, tether_losses, uses_cosine
@@ -57,7 +58,7 @@ class SpacePass:
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
     """The work of one stage on one model."""
     kept = clips_of_stage if isinstance(setting.dataset, ClipDataset) else of_stage
-    known: Known = kept(model, stage, trained, setting)
+    known: Known = with_below(kept(model, stage, trained, setting), model, stage, trained, setting)
     step = SpaceStep(model, stage, known, setting)
     return Work(
         batches=train_loader(stage, known.missing("train"), setting),
