@@ -20,6 +20,7 @@ from awase.models import Retrieval
 from awase.objectives import (
     PairLoss,
     SpanLoss,
+    Targets,
     combination_loss,
     pair_losses,
     similarity_distillation,
@@ -182,11 +183,13 @@ def combination_losses(
     config: CombinationsConfig,
     *,
     temperature: Tensor | float,
+    targets: Mapping[str, Targets] | None = None,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
     """The weighted loss per sample of every combination that learns, under `combination audio+text`.
 
-    `temperature` is that of the space, which `loss` has too, and of keys without their own.
+    `temperature` is that of the space, which `loss` has too, and of keys without their own. `targets` are for the loss
+    of the keys that they name; the size of what a set spans has none.
     """
     found = {}
     for key in config.learned:
@@ -195,6 +198,7 @@ def combination_losses(
             losses = span_loss(keyed[key], present, span, world=world)
         else:
             own = partial(loss, temperature=config.temperatures[key]) if key in config.temperatures else loss
+            own = partial(own, targets=targets[key]) if targets and key in targets else own
             losses = combination_loss(keyed[key], present, own, world=world)
         found[f"combination {key}"] = config.weights.get(key, 1.0) * losses
     return found

@@ -119,14 +119,20 @@ class SpaceStep:
             foreign = batch.index != batch.index.roll(-self.shift)
             loss = shifted(loss, self.shift, foreign)
             candidates = {name: of_later(*value, self.shift, foreign) for name, value in candidates.items()}
-        return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
+        targets = self.state.targets(config.pairs)
+        return pair_losses(
+            output.embeddings, present, loss, config.pairs, candidates=candidates, targets=targets, world=world
+        )
 
     def _combinations(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         combinations = self.config.combinations
         if combinations is None:
             return {}
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
-        own = combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
+        targets = self.state.targets(combinations.learned, combinations.temperatures)
+        own = combination_losses(
+            output.keyed, present, loss, combinations, temperature=now, targets=targets, world=world
+        )
         shared = output.embeddings
         return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
 
@@ -172,9 +178,9 @@ def clips_of_a_video(dataset: Dataset | ClipDataset) -> int:
 def shifted(loss: PairLoss, shift: int, foreign: Bool[Tensor, " batch"]) -> PairLoss:
     """The loss with every x drawn to the y of the sample `shift` places on, where that is `foreign`; else absent."""
 
-    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World, **options: Any) -> Tensor:
         both = foreign if present is None else foreign & present & present.roll(-shift)
-        return loss(x, y.roll(-shift, dims=0), present=both, world=world)
+        return loss(x, y.roll(-shift, dims=0), present=both, world=world, **options)
 
     return to_later
 
