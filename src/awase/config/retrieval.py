@@ -102,8 +102,12 @@ class RetrievalConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> "RetrievalConfig":
         has = self.loss in TEMPERATURES
-        if self.combinations is not None and self.loss == "mil_nce":
-            raise ValueError("Combinations have no candidates: their loss cannot be mil_nce; use mms or info_nce.")
+        sets = [] if self.combinations is None else [key for key in self.combinations.learned if key.count("+") > 1]
+        if sets and self.loss == "mil_nce":
+            raise ValueError(
+                f"mil_nce compares two modalities, and the combination {sets[0]} has more; let only pairs learn, by "
+                "`keys` of pair_adapters, or use mms or info_nce."
+            )
         if self.combinations is not None and self.combinations.temperatures and self.loss not in SOFTMAX:
             raise ValueError(f"The loss {self.loss!r} of a combination has no temperature of its own; use info_nce.")
         if self.combinations is not None and self.combinations.tether and self.loss not in SOFTMAX:

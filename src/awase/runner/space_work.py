@@ -104,7 +104,7 @@ class SpaceStep:
         present = presence(batch, self.model.modalities)
         terms = {
             **self._pairs(output, present, batch),
-            **self._combinations(output, present),
+            **self._combinations(output, present, batch),
             **self._clusters(output, present),
             **self._rebuilt(output, present),
         }
@@ -112,9 +112,7 @@ class SpaceStep:
 
     def _pairs(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
         config, world, loss = self.config, self.setting.world, self.state.contrast()
-        candidates: dict[str, Candidates] = {}
-        if config.loss == "mil_nce":
-            candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
+        candidates = self._candidates(output.candidates, batch)
         if config.shuffle_pairs:
             foreign = batch.index != batch.index.roll(-self.shift)
             loss = shifted(loss, self.shift, foreign)
@@ -124,14 +122,28 @@ class SpaceStep:
             output.embeddings, present, loss, config.pairs, candidates=candidates, targets=targets, world=world
         )
 
-    def _combinations(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+    def _candidates(self, embeddings: Mapping[str, Tensor], batch: Batch) -> dict[str, Candidates]:
+        """Those that the loss compares: of `mil_nce` all, else none."""
+        if self.config.loss != "mil_nce":
+            return {}
+        return {name: (values, batch.candidates[name]) for name, values in embeddings.items()}
+
+    def _combinations(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
         combinations = self.config.combinations
         if combinations is None:
             return {}
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
         targets = self.state.targets(combinations.learned, combinations.temperatures)
+        several = {key: self._candidates(values, batch) for key, values in output.keyed_candidates.items()}
         own = combination_losses(
-            output.keyed, present, loss, combinations, temperature=now, targets=targets, world=world
+            output.keyed,
+            present,
+            loss,
+            combinations,
+            temperature=now,
+            targets=targets,
+            candidates=several,
+            world=world,
         )
         shared = output.embeddings
         return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
