@@ -16,6 +16,7 @@ from awase.config import (
     Noise,
     ObjectiveConfig,
     Runtime,
+    ScenesConfig,
     StageConfig,
     TrainConfig,
     Transform,
@@ -50,6 +51,14 @@ def test_every_field_can_be_named_on_the_command_line():
         if not required:
             made = kind()
             assert kind.model_validate(made.model_dump()) == made
+
+
+def test_settings_that_came_later_are_not_written_at_their_defaults():
+    """A run's folder from before them belongs to the same configuration."""
+    assert {"mismatch_in", "candidates"}.isdisjoint(ScenesConfig().model_dump())
+    changed = ScenesConfig(mismatch_in=("train",), candidates=2)
+    assert ScenesConfig.model_validate(changed.model_dump(mode="json")) == changed
+    assert {"mismatch_in", "candidates"} <= set(changed.model_dump())
 
 
 def test_an_experiment_survives_json():

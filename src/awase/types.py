@@ -128,7 +128,8 @@ class RetrievalOutput:
     Rows of samples that lack a modality mean nothing; see `Batch.present`. Embeddings are not normalised.
     `candidates` has the embeddings of all inputs of a modality of which a sample has several (`Batch.candidates`);
     everything else is then of the first of them that is real. `keyed` has the embeddings under the adapters of every
-    combination of modalities: combination -> modality -> embedding.
+    combination of modalities: combination -> modality -> embedding; `keyed_candidates` the same of all inputs of the
+    modalities of which a sample has several.
     """
 
     embeddings: dict[str, Float[Tensor, "batch dim"]]
@@ -136,6 +137,7 @@ class RetrievalOutput:
     rebuilt: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
     candidates: dict[str, Float[Tensor, "batch _ dim"]] = field(default_factory=dict)
     keyed: dict[str, dict[str, Float[Tensor, "batch dim"]]] = field(default_factory=dict)
+    keyed_candidates: dict[str, dict[str, Float[Tensor, "batch _ dim"]]] = field(default_factory=dict)
 
 
 @runtime_checkable

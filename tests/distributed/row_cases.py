@@ -27,7 +27,6 @@ from awase.objectives import (
     reconstruction,
     similarity_distillation,
     soft_targets,
-    transport_contrast,
     triangle_area,
     volume,
 )
@@ -211,8 +210,6 @@ ROW_CASES: dict[str, Case] = {
     "soft-targets-absent": pair(partial(info_nce, targets=soft_targets), HERE),
     "soft-targets-nobody": pair(partial(info_nce, targets=soft_targets), NOBODY),
     "partial-targets-absent": pair(partial(info_nce, targets=partial_targets), HERE),
-    "transport_contrast": pair(transport_contrast),
-    "transport_contrast-absent": pair(transport_contrast, HERE),
     "mil_nce": candidates,
     "triangle_area": set_of_three(triangle_area),
     "triangle_area-absent": set_of_three(triangle_area, HERE),

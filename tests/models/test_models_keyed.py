@@ -177,9 +177,32 @@ def test_a_modality_that_nobody_has_gives_zero_features_and_an_empty_batch_empty
     assert all(not value.any() for name, value in gradients(model).items() if name.startswith("encoders.b."))
 
 
-def test_several_inputs_per_sample_are_refused_by_adapters_in_the_encoder() -> None:
-    model, batch = model_of("encoder"), batch_of()
-    several = replace(batch, candidates={"t": torch.ones(7, 1, dtype=torch.bool)})
-    several.inputs["t"] = {name: value[:, None] for name, value in batch.inputs["t"].items()}
-    with pytest.raises(ValueError, match="'t' has several inputs per sample"):
-        model(several)
+@pytest.mark.parametrize("place", ["head", "encoder", "both"])
+def test_of_several_inputs_per_sample_each_is_encoded_under_its_key(place: str) -> None:
+    model, batch, long = model_of(place), batch_of(), batch_of(21)
+    mask = torch.arange(21).view(7, 3) % 4 != 1
+    texts = {name: value.unflatten(0, (7, 3)) for name, value in long.inputs["t"].items()}
+    several = replace(
+        batch,
+        inputs={**batch.inputs, "t": texts},
+        present={**batch.present, "t": mask.any(dim=1)},
+        candidates={"t": mask},
+    )
+    output = model(several)
+    alone = replace(long, present={**long.present, "t": mask.flatten()})
+    for key in KEYS:
+        if "t" not in key.split("+"):
+            assert "t" not in output.keyed_candidates[key]
+            continue
+        expected = switched_on(model, alone, key, "t").unflatten(0, (7, 3))
+        found = output.keyed_candidates[key]["t"]
+        torch.testing.assert_close(found[mask], expected[mask], rtol=1e-5, atol=1e-5)
+        firsts = expected[torch.arange(7), mask.int().argmax(dim=1)]
+        torch.testing.assert_close(output.keyed[key]["t"], firsts, rtol=1e-5, atol=1e-5)
+        (found[mask].square().sum()).backward(retain_graph=True)
+        ours = gradients(model)
+        (expected[mask].square().sum()).backward()
+        for name, value in gradients(model).items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)
+    shared = model(replace(long, present=alone.present)).embeddings["t"].unflatten(0, (7, 3))
+    torch.testing.assert_close(output.candidates["t"][mask], shared[mask], rtol=1e-5, atol=1e-5)

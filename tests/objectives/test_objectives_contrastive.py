@@ -70,12 +70,25 @@ def slow_max_margin(x, y, group=None, share=0.5):
     return torch.stack(losses)
 
 
+def slow_transport(x, y):
+    """-log(n P_ii), the columns' factors being constants."""
+    scores, rows = torch.stack([torch.stack([cosine(a, b) / 0.07 for b in y]) for a in x]), len(x)
+    plan = scores.detach().exp()
+    for _ in range(50):
+        plan = plan / (rows * plan.sum(dim=0))
+        plan = plan / (rows * plan.sum(dim=1, keepdim=True))
+    factors = plan[0] / scores[0].detach().exp()
+    weighted = scores.exp() * factors
+    return torch.stack([-(weighted[i, i] / weighted[i].sum()).log() for i in range(rows)])
+
+
 SLOW = {
     "info_nce": slow_info_nce,
     "max_margin": slow_max_margin,
     "mms": slow_mms,
     "normalised_softmax": slow_normalised_softmax,
     "sigmoid": slow_sigmoid,
+    "transport": slow_transport,
 }
 
 
@@ -153,7 +166,7 @@ def test_three_pairs_of_mms_without_any_similarity(batch, golden):
 
 def test_one_sample_costs_nothing_but_where_every_pair_is_judged_by_itself():
     x, y = embeddings(0, 1), embeddings(1, 1)
-    for name in ("mms", "info_nce", "normalised_softmax"):
+    for name in ("mms", "info_nce", "normalised_softmax", "transport"):
         assert float(CONTRASTIVE[name](x, y).detach()) == 0
     assert float(max_margin(x, y).detach()) == pytest.approx(0.2)  # the pair against itself, in both directions
 

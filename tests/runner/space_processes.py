@@ -20,6 +20,9 @@ CASES: dict[str, tuple[dict[str, Any], float, tuple[int, ...]]] = {
         0.2,
         (0, 5),
     ),
+    "soft": ({"loss": "info_nce", "learn_temperature": True, "targets": {"pairs": ["a+t", "t+v"]}}, 0.3, (4, 0)),
+    "partial": ({"loss": "info_nce", "temperature": 0.2, "targets": {"kind": "partial"}}, 0.2, (2, 4)),
+    "transport": ({"loss": "transport", "learn_temperature": True}, 0.3, (4, 2)),
     "sinkhorn": ({"loss": "max_margin", "clustering": {**CLUSTERING, "assignment": "sinkhorn"}}, 0.2, (2, 4)),
 }
 

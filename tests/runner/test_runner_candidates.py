@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from space_samples import DIM, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of
-from torch import Tensor
+from torch import Tensor, nn
 
-from awase.config import RetrievalConfig
+from awase.adapters import Bank
+from awase.config import AdapterConfig, RetrievalConfig, StageConfig
 from awase.evaluation import Embedded
 from awase.models import Retrieval
 from awase.runner.space_scores import contrastive_loss, uses_cosine
@@ -175,6 +176,98 @@ def test_validation_has_one_text_per_clip():
         float(sum(expected.values()).detach()), rel=1e-5
     )
     assert not uses_cosine(stage.retrieval)
+
+
+KEYS = ("a+t", "t+v", "a+v")
+
+
+def keyed_model(stage: StageConfig) -> Retrieval:
+    """The model with an adapter of each key in the projections, which do something."""
+    plain = model_of(stage)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(8)
+        heads = {name: nn.Sequential(head) for name, head in plain.projections.items()}
+        for seed, key in enumerate(KEYS):
+            for name in key.split("+"):
+                Bank.inject(heads[name], AdapterConfig(targets="*", rank=2), key=key, seed=seed)
+        for head in heads.values():
+            Bank(head).activate(None)
+            for name, value in head.named_parameters():
+                if ".lora." in name:
+                    nn.init.normal_(value, std=0.3)
+    return Retrieval(dict(plain.encoders.items()), heads, {}, plain.objective, KEYS)
+
+
+def slow_keyed_terms(model: Retrieval, batch: Batch, margin: float) -> dict[str, Tensor]:
+    """Every key's loss with that key alone switched on."""
+    mask, terms = batch.candidates["t"], {}
+    for key, weight in (("a+t", 2.0), ("t+v", 1.0), ("a+v", 0.5)):
+        x, y = key.split("+")
+        for name in (x, y):
+            Bank(model.projections[name]).activate(key)
+        e = embedded(model, batch)
+        there = [i for i in range(ROWS) if batch.present[x][i] and batch.present[y][i]]
+        if "t" in (x, y):
+            terms[f"combination {key}"] = weight * slow_mil_nce(e[x if y == "t" else y], e["t"], mask, there)
+        else:
+            terms[f"combination {key}"] = weight * slow_mms(e[x], e[y], there, margin)
+        for name in (x, y):
+            Bank(model.projections[name]).activate(None)
+    return terms
+
+
+def keyed_stage() -> StageConfig:
+    combinations = {"keys": KEYS, "weights": {"a+t": 2.0, "a+v": 0.5}}
+    bare = {"clustering": None, "reconstruction": {"weight": 0}, "pairs": {}}
+    return stage_of(loss="mil_nce", margin=0.02, combinations=combinations, **bare)
+
+
+@pytest.mark.parametrize("absent", [0.0, 0.3], ids=["complete", "absent"])
+def test_combinations_compare_all_texts_under_their_own_key(absent):
+    stage = keyed_stage()
+    model, batch = keyed_model(stage), clips_of(absent)
+    found = step_of(model, stage)(batch)
+    expected = slow_keyed_terms(model, batch, 0.02)
+    assert set(found.terms) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found.terms[name].mean(), value)
+    learning = [value for name, value in model.named_parameters() if not name.startswith("objective")]
+    gradients = torch.autograd.grad(found.total.mean(), learning)
+    for ours, theirs in zip(gradients, torch.autograd.grad(sum(expected.values()), learning), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)  # sums of some hundred exponentials, float32
+
+
+def test_an_embedding_under_a_key_is_that_of_the_first_real_text():
+    model, batch = keyed_model(keyed_stage()), clips_of()
+    output, mask = model(batch), batch.candidates["t"]
+    for key in ("a+t", "t+v"):
+        every = output.keyed_candidates[key]["t"]
+        for i in range(ROWS):
+            first = min((m for m in range(COUNT) if mask[i, m]), default=0)
+            assert torch.equal(output.keyed[key]["t"][i], every[i, first])
+    assert {key: set(values) for key, values in output.keyed_candidates.items()} == {
+        "a+t": {"t"},
+        "t+v": {"t"},
+        "a+v": set(),
+    }
+
+
+def test_validation_under_keys_has_one_text_per_clip():
+    stage = keyed_stage()
+    stage = stage.model_copy(update={"training": stage.training.model_copy(update={"batch_size": ROWS})})
+    model, batch = keyed_model(stage), rows_of(ROWS, 0.3, seed=2)
+    output = model(batch)
+    one = Embedded(
+        batch.ids,
+        batch.index,
+        {name: value.detach() for name, value in output.embeddings.items()},
+        batch.present,
+        keyed={key: {n: v.detach() for n, v in values.items()} for key, values in output.keyed.items()},
+    )
+    here = replace(batch, inputs=batch.inputs | {"t": batch.inputs["t"][:, None]})
+    terms = slow_keyed_terms(model, replace(here, candidates={"t": batch.present["t"][:, None]}), 0.02)
+    found = contrastive_loss(one, stage, model.objective, ("t",))
+    assert found == pytest.approx(float(sum(terms.values()).detach()), rel=1e-5)
 
 
 def test_it_has_a_margin_for_its_other_pairs_and_no_temperature():

@@ -187,6 +187,17 @@ def test_a_set_has_the_temperature_of_its_key_or_of_the_space() -> None:
         torch.testing.assert_close(found[f"combination {key}"], 2 * whole)
 
 
+def test_targets_of_a_key_change_the_weights_of_its_own_adapters_alone(table: Path, tmp_path: Path) -> None:
+    named = {**SPACE, "targets": {"pairs": ["a+b+text"]}}
+    plain, drawn = (
+        runner_of(experiment_of(table, method_of(retrieval=space)), tmp_path / "cache").stages["combinations"]
+        for space in (SPACE, named)
+    )
+    for name, value in plain.tensors.items():
+        own = ".lora.a+b+text." in name
+        assert torch.equal(value, drawn.tensors[name]) != own, name
+
+
 def test_a_tether_changes_the_adapters_of_pairs_alone(table: Path, tmp_path: Path) -> None:
     free, held = (
         runner_of(experiment_of(table, method_of(combination=fields)), tmp_path / "cache").stages["combinations"]
@@ -246,7 +257,7 @@ def test_wrong_combinations_are_refused() -> None:
         CombinationsConfig(keys=("a+b",), learn=("b+text",))
     with pytest.raises(ValueError, match="sorted, like"):
         CombinationsConfig(keys=("b+a",))
-    with pytest.raises(ValueError, match="cannot be mil_nce"):
+    with pytest.raises(ValueError, match=r"mil_nce compares two modalities, and the combination a\+b\+text has more"):
         build_method("pair_adapters", context, {"retrieval": {"loss": "mil_nce"}})
     with pytest.raises(ValueError, match="leave `shared_training` empty"):
         build_method("pair_adapters", context, {"together": True, "shared_training": {"epochs": 3}})

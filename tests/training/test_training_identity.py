@@ -37,6 +37,7 @@ from awase.config import (
     SpaceConfig,
     SpecAugment,
     StageConfig,
+    TargetsConfig,
     TextInput,
     TimeShift,
     TrainConfig,
@@ -77,6 +78,7 @@ STAGE = StageConfig(
         space=SpaceConfig(projections={"audio": "linear"}),
         loss="info_nce",
         pairs={"audio+text": 1.0},
+        targets=TargetsConfig(kind="partial", epsilon=0.5, quantile=0.2, pairs=("audio+text",)),
         clustering=ClusteringConfig(),
         combinations=CombinationsConfig(
             keys=("audio+text",),
@@ -205,12 +207,14 @@ def test_the_walk_finds_every_field():
         (SpaceConfig, "retrieval.space."),
         (ClusteringConfig, "retrieval.clustering."),
         (CombinationsConfig, "retrieval.combinations."),
+        (TargetsConfig, "retrieval.targets."),
     ):
         assert {f"{prefix}{name}" for name in kind.model_fields} <= {where.partition("[")[0] for where in found} | {
             "retrieval.space",
             "retrieval.clustering",
             "retrieval.reconstruction",
             "retrieval.combinations",
+            "retrieval.targets",
             "retrieval.combinations.adapter",
         }
     assert {"fusion.name", "fusion.options[of]", "fusion.options[+]", "train[0]", "train[+]"} <= found
@@ -225,6 +229,16 @@ def test_every_field_of_a_stage_changes_its_address():
     hashes = {"as it is": address()}
     hashes |= {where: address(stage) for where, stage in stage_changes()}
     assert len(set(hashes.values())) == len(hashes)
+
+
+def test_a_space_without_targets_has_the_address_that_it_had_before_there_were_any():
+    space = STAGE.retrieval.model_copy(update={"targets": None})
+    plain = stage_document(STAGE.model_copy(update={"retrieval": space}), [], "", AROUND, {})
+    drawn = stage_document(STAGE, [], "", AROUND, {})
+    assert "targets" not in plain["stage"]["retrieval"]
+    assert stage_hash(plain) != stage_hash(drawn)
+    del drawn["stage"]["retrieval"]["targets"]
+    assert stage_hash(plain) == stage_hash(drawn)
 
 
 def test_every_field_of_an_input_changes_the_address():

@@ -19,6 +19,7 @@ from awase.config.parts import (
     TrainConfig,
 )
 from awase.config.retrieval import ClusteringConfig, Curriculum, ReconstructionConfig, RetrievalConfig, SpaceConfig
+from awase.config.targets import TargetsConfig
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "SpaceConfig",
     "SpecAugment",
     "StageConfig",
+    "TargetsConfig",
     "TextInput",
     "TimeShift",
     "TrainConfig",

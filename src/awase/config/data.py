@@ -35,9 +35,16 @@ class ScenesConfig(Frozen):
     """Per modality, the standard deviation of its noise relative to its signal."""
     mismatch: float = Field(0.0, ge=0, le=1)
     """Share of captions that belong to another clip."""
-    pair_factors: Literal["own", "common"] = "own"
+    pair_factors: Literal["own", "common"] = Field("own", exclude_if=lambda value: value == "own")
     """own: every pair of modalities shows a factor that the third does not; common: one factor, shown by all three, in
     their place, so that no pair has anything of its own and a pair shares as much as before."""
+    mismatch_in: tuple[Literal["train", "val", "test"], ...] = Field(
+        ("train", "val", "test"), exclude_if=lambda value: value == ("train", "val", "test")
+    )
+    """The splits in which they do. With `("train",)` epochs are chosen, and results measured, on right captions."""
+    candidates: int = Field(1, ge=1, exclude_if=lambda value: value == 1)
+    """Captions per clip in training, for `mil_nce`: the one it carries, its own where that is another's, and others
+    drawn with the seed. Other losses see the first."""
     generator_seed: int = 0
 
 

@@ -6,11 +6,13 @@ from pydantic import Field, model_validator
 
 from awase.config.base import Frozen
 from awase.config.combinations import CombinationsConfig
+from awase.config.targets import TargetsConfig
 
-Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin", "mil_nce"]
-TEMPERATURES = {"info_nce": 0.07, "normalised_softmax": 0.05, "sigmoid": 0.1}
+Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin", "mil_nce", "transport"]
+TEMPERATURES = {"info_nce": 0.07, "normalised_softmax": 0.05, "sigmoid": 0.1, "transport": 0.07}
 """The losses that have a temperature, and what it is unless another is set."""
-SOFTMAX = ("info_nce", "normalised_softmax")
+SOFTMAX = ("info_nce", "normalised_softmax", "transport")
+"""Those of a softmax of cosines over the temperature."""
 Begin = Literal["queue", "centroids", "temperature", "batch_statistics"]
 
 
@@ -72,11 +74,14 @@ class RetrievalConfig(Frozen):
     margin: float | None = Field(None, ge=0)
     """Of `mms` (with `mil_nce`: of the pairs that have it) and `max_margin`; None: the loss's own, 0.001 and 0.1."""
     temperature: float | None = Field(None, gt=0)
-    """What cosines are divided by; where it is learned, at the start. None: the loss's own, 0.07 for `info_nce`, 0.05
-    for `normalised_softmax`, 0.1 for `sigmoid`."""
+    """What cosines are divided by; where it is learned, at the start. None: the loss's own, 0.07 for `info_nce` and
+    `transport`, 0.05 for `normalised_softmax`, 0.1 for `sigmoid`."""
     bias: float = -10.0
     """Added to the scores of `sigmoid`; learned together with its temperature."""
     learn_temperature: bool = False
+    targets: TargetsConfig | None = Field(None, exclude_if=lambda value: value is None)
+    """Of `info_nce`: instead of the known pairs alone. Left out of what is written where there are none, so that a
+    configuration from before there were any has the same address."""
     pairs: dict[str, Annotated[float, Field(ge=0)]] = {}
     """`audio+text` -> weight of its loss; empty: every pair of the stage's modalities with weight 1."""
     combinations: CombinationsConfig | None = None
@@ -97,8 +102,12 @@ class RetrievalConfig(Frozen):
     @model_validator(mode="after")
     def _check(self) -> "RetrievalConfig":
         has = self.loss in TEMPERATURES
-        if self.combinations is not None and self.loss == "mil_nce":
-            raise ValueError("Combinations have no candidates: their loss cannot be mil_nce; use mms or info_nce.")
+        sets = [] if self.combinations is None else [key for key in self.combinations.learned if key.count("+") > 1]
+        if sets and self.loss == "mil_nce":
+            raise ValueError(
+                f"mil_nce compares two modalities, and the combination {sets[0]} has more; let only pairs learn, by "
+                "`keys` of pair_adapters, or use mms or info_nce."
+            )
         if self.combinations is not None and self.combinations.temperatures and self.loss not in SOFTMAX:
             raise ValueError(f"The loss {self.loss!r} of a combination has no temperature of its own; use info_nce.")
         if self.combinations is not None and self.combinations.tether and self.loss not in SOFTMAX:
@@ -112,6 +121,14 @@ class RetrievalConfig(Frozen):
             raise ValueError(f"The loss {self.loss!r} has no temperature; leave it out, or use info_nce.")
         if self.margin is not None and self.loss not in ("mms", "max_margin", "mil_nce"):
             raise ValueError(f"The loss {self.loss!r} has no margin; leave it out, or use mms or max_margin.")
+        if self.targets is not None and self.loss != "info_nce":
+            raise ValueError(
+                f"The loss {self.loss!r} takes no targets; leave them out, or use info_nce, which is half of "
+                "normalised_softmax."
+            )
+        spanned = [] if of_set in (None, "one_versus_fused") or self.targets is None else self.targets.pairs
+        if any(name.count("+") > 1 for name in spanned):
+            raise ValueError(f"What of_set={of_set!r} measures takes no targets; let targets.pairs name pairs alone.")
         return self
 
     @property

@@ -26,8 +26,11 @@ class Content:
 
     def inputs(self, rows: np.ndarray, draw: Draw) -> dict[str, Inputs]:
         """The tensors of the rows, of the modalities that are made."""
-        chosen = {name: c for name, c in self.columns.items() if self.made is None or name in self.made}
-        return {name: column.tensor(rows, draw) for name, column in chosen.items()}
+        return {name: column.tensor(rows, draw) for name, column in self.columns.items() if self.is_made(name)}
+
+    def is_made(self, name: str) -> bool:
+        """Whether batches hold the inputs of a modality."""
+        return self.made is None or name in self.made
 
     def presence(self, rows: np.ndarray) -> np.ndarray:
         """(rows, modalities) bool."""
@@ -37,6 +40,8 @@ class Content:
 def assemble(content: Content, rows: np.ndarray, draw: Draw) -> Batch:
     """The batch of `rows`."""
     present = {name: column.present[rows] for name, column in content.columns.items()}
+    texts = {name: c for name, c in content.columns.items() if isinstance(c, TextColumn) and content.is_made(name)}
+    several = {name: mask for name, c in texts.items() if (mask := c.candidates(rows, draw)) is not None}
     return Batch(
         ids=tuple(content.ids[row] for row in rows.tolist()),
         index=torch.from_numpy(rows),
@@ -44,6 +49,7 @@ def assemble(content: Content, rows: np.ndarray, draw: Draw) -> Batch:
         present={name: torch.from_numpy(value) for name, value in present.items()},
         complete=frozenset(name for name, value in present.items() if value.all()),
         targets=torch.from_numpy(content.targets[rows]) if content.num_classes else None,
+        candidates=several,
     )
 
 

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from awase.config import AudioInput, FlowInput, ImageInput, Input, SpecAugment, TextInput, Transform, VideoInput
@@ -148,14 +149,19 @@ def _normalised(raw: np.ndarray, setting: Input) -> Tensor:
 
 
 class TextColumn:
-    """Texts as the tokens of an encoder's tokenizer, made once, when first asked for."""
+    """Texts as the tokens of an encoder's tokenizer, made once, when first asked for.
+
+    A row has none, one, or several, all of which are its candidates in training; elsewhere it has the first.
+    """
 
     def __init__(
-        self, modality: str, setting: TextInput, texts: Sequence[str | None], tokenizer: Tokenizer | None
+        self, modality: str, setting: TextInput, texts: Sequence[Sequence[str]], tokenizer: Tokenizer | None
     ) -> None:
         self.modality, self.setting, self.tokenizer = modality, setting, tokenizer
-        self.present = np.array([text is not None for text in texts], dtype=bool)
-        self.texts = [text or "" for text in texts]
+        self.present = np.array([len(several) > 0 for several in texts], dtype=bool)
+        self.texts = [several[0] if several else "" for several in texts]
+        self.num_candidates = max((len(several) for several in texts), default=1)
+        self._several = texts
         self._tokens: dict[str, Tensor] | None = None
 
     @property
@@ -164,17 +170,39 @@ class TextColumn:
         return (self.setting.max_tokens,)
 
     def tensor(self, rows: np.ndarray, draw: Draw) -> dict[str, Tensor]:
-        """Named tensors (batch, tokens); zeros for absent texts."""
-        absent = torch.from_numpy(~self.present[rows])
-        tokens = {name: value[torch.from_numpy(rows)] for name, value in self.tokens.items()}
-        return {name: value.masked_fill(absent.view(-1, *[1] * (value.dim() - 1)), 0) for name, value in tokens.items()}
+        """Named tensors (batch, tokens), with candidates (batch, candidates, tokens); zeros for absent texts."""
+        mask = self.candidates(rows, draw)
+        absent = torch.from_numpy(~self.present[rows]) if mask is None else ~mask
+        made = {name: value[torch.from_numpy(rows)] for name, value in self.tokens.items()}
+        tokens = made if mask is not None or self.num_candidates < 2 else {name: v[:, 0] for name, v in made.items()}
+        return {
+            name: value.masked_fill(absent.view(*absent.shape, *[1] * (value.dim() - absent.dim())), 0)
+            for name, value in tokens.items()
+        }
+
+    def candidates(self, rows: np.ndarray, draw: Draw) -> Bool[Tensor, "batch _"] | None:
+        """Which candidates are real; None where a sample has one text: without candidates, and not in training."""
+        if self.num_candidates < 2 or draw.epoch is None:
+            return None
+        counts = torch.tensor([len(self._several[row]) for row in rows.tolist()], dtype=torch.int64)
+        return torch.arange(self.num_candidates) < counts[:, None]
 
     @property
     def tokens(self) -> dict[str, Tensor]:
-        """Of all rows; raises `KeyError` where no tokenizer was given."""
+        """Of all rows, (rows, tokens), with candidates (rows, candidates, tokens).
+
+        Raises `KeyError` where no tokenizer was given.
+        """
         if self._tokens is None:
             if self.tokenizer is None:
                 raise KeyError(f"{self.modality!r} is text and no tokenizer was given for it; its encoder has one.")
-            made = self.tokenizer(self.texts)
-            self._tokens = {name: torch.as_tensor(np.asarray(value)) for name, value in made.items()}
+            several = self.num_candidates > 1
+            made = self.tokenizer(self._filled() if several else self.texts)
+            found = {name: torch.as_tensor(np.asarray(value)) for name, value in made.items()}
+            shape = (len(self.texts), self.num_candidates)
+            self._tokens = {name: value.unflatten(0, shape) if several else value for name, value in found.items()}
         return self._tokens
+
+    def _filled(self) -> list[str]:
+        """All candidates of all rows, row after row, with empty texts where there are fewer."""
+        return [text for several in self._several for text in (*several, *[""] * (self.num_candidates - len(several)))]

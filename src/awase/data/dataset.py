@@ -66,8 +66,9 @@ class Dataset:
 
     @property
     def candidate_modalities(self) -> tuple[str, ...]:
-        """Those of which a sample has several inputs: none."""
-        return ()
+        """Those of which a sample has several inputs in training."""
+        texts = {name: column for name, column in self.columns.items() if isinstance(column, TextColumn)}
+        return tuple(name for name, column in texts.items() if column.num_candidates > 1)
 
     def input_shape(self, modality: str) -> tuple[int, ...]:
         """The shape of one sample's final tensor; (max_tokens,) for text. Raises `KeyError` for another modality."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from awase.config import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
 from awase.data.decode_audio import decode_audio
 from awase.data.decode_flow import decode_flow
@@ -11,7 +13,7 @@ from awase.data.decode_image import decode_image
 from awase.data.decode_npy import check_array, load_npy, parse_array
 from awase.data.decode_video import decode_video
 from awase.data.media import Clip
-from awase.data.source import MediaError, Sample
+from awase.data.source import MediaError
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def is_file_cell(setting: Input, value: Any) -> bool:
     return not (isinstance(setting, ArrayInput) and not _is_path(value))
 
 
-def decode(setting: Input, cell: Cell) -> Sample | None:
+def decode(setting: Input, cell: Cell) -> np.ndarray | str | None:
     """The sample as `Source.read` describes it; raises `MediaError` where there is nothing or it is broken."""
     if cell.value is None:
         raise MediaError("empty cell")

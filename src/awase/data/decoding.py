@@ -65,8 +65,8 @@ class Decoder:
     def text(self, modality: str, setting: TextInput, tokenizer: Tokenizer | None) -> tuple[TextColumn, dict[int, str]]:
         """The column of texts, and why rows are absent. Texts stay in memory."""
         reasons: dict[int, str] = {}
-        texts = [_read_text(self.source, row, modality, reasons) for row in range(len(self.prints))]
-        return TextColumn(modality, setting, texts, tokenizer), reasons
+        read = [_read_texts(self.source, row, modality, reasons) for row in range(len(self.prints))]
+        return TextColumn(modality, setting, read, tokenizer), reasons
 
 
 def fingerprints(source: Source, threads: int) -> tuple[str, ...]:
@@ -120,17 +120,18 @@ def _check_babble(modality: str, setting: Input, column: MediaColumn) -> None:
 
 def _read_array(source: Source, row: int, modality: str) -> np.ndarray | None:
     sample = source.read(row, modality)
-    if isinstance(sample, str):
+    if isinstance(sample, str | tuple):
         raise TypeError(f"The source gave text for {modality!r}, which is not a text input.")
     return sample
 
 
-def _read_text(source: Source, row: int, modality: str, reasons: dict[int, str]) -> str | None:
+def _read_texts(source: Source, row: int, modality: str, reasons: dict[int, str]) -> tuple[str, ...]:
     try:
         sample = source.read(row, modality)
     except MediaError as error:
         reasons[row] = error.reason
-        return None
+        return ()
     if sample is None:
         reasons[row] = ABSENT["text"]
-    return None if sample is None else str(sample)
+        return ()
+    return sample if isinstance(sample, tuple) else (str(sample),)

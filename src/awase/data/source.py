@@ -7,7 +7,7 @@ import numpy as np
 
 from awase.config import Input
 
-Sample = np.ndarray | str
+Sample = np.ndarray | str | tuple[str, ...]
 
 
 class MediaError(Exception):
@@ -73,7 +73,7 @@ class Source(Protocol):
         | image | uint8 (height, width, channels) |
         | flow | float32 in [-1, 1], (frames, height, width, 2): to the right, down |
         | audio | float32 (samples,) in [-1, 1], mono, at the input's rate; without a window of any length |
-        | text | a string |
+        | text | a string; or several, of which training sees all as candidates, everything else the first |
         | array | float32 of the input's shape |
 
         It is called from several threads at once. Raises `MediaError` for a file that cannot be decoded.

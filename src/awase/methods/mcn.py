@@ -28,6 +28,12 @@ def mcn(
     if unknown:
         valid = ", ".join(all_pairs(context.modalities))
         raise ValueError(f"There is a weight for {', '.join(unknown)}, which is no pair; valid names: {valid}.")
+    named = () if config.targets is None else config.targets.pairs
+    foreign = [name for name in named if not set(name.split("+")) <= set(context.modalities)]
+    if foreign:
+        raise ValueError(
+            f"There are targets for {', '.join(foreign)}; the modalities are {', '.join(context.modalities)}."
+        )
     schedule = changed(context.joint_from_start, training)
     if staged is not None:
         if pairs:
@@ -101,8 +107,14 @@ def _divided(staged: Curriculum, training: TrainConfig) -> tuple[TrainConfig, Tr
 
 
 def _with_pairs(config: RetrievalConfig, pairs: tuple[str, ...]) -> RetrievalConfig:
-    """The configuration with the losses of these pairs alone, at the weights that it names, else 1."""
-    return config.model_copy(update={"pairs": {pair: config.pairs.get(pair, 1.0) for pair in pairs}})
+    """The configuration with the losses of these pairs alone, at the weights that it names, else 1.
+
+    Without targets where these are of none of the pairs: the stage is then the one of a method that has none.
+    """
+    changes: dict[str, Any] = {"pairs": {pair: config.pairs.get(pair, 1.0) for pair in pairs}}
+    if config.targets is not None and config.targets.pairs and not set(config.targets.pairs) & set(pairs):
+        changes["targets"] = None
+    return config.model_copy(update=changes)
 
 
 def _stage(

@@ -38,10 +38,14 @@ def pair_adapters(
     (shared,) = mcn(context, retrieval=retrieval, training=training if together else shared_training)
     assert isinstance(shared, StageConfig), "a joint space is one stage"
     assert shared.retrieval is not None, "the stage has a joint space"
+    targets = (retrieval or {}).get("targets")  # which the shared stage lacks where none of its pairs has any
     if together:
-        both = RetrievalConfig.model_validate({**shared.retrieval.model_dump(), "combinations": adapters})
+        both = RetrievalConfig.model_validate(
+            {**shared.retrieval.model_dump(), "combinations": adapters, "targets": targets}
+        )
         return [shared.model_copy(update={"retrieval": both, "train": (*shared.train, "*.adapter.*")})]
     space = {**shared.retrieval.model_dump(), "pairs": {}, "clustering": None, "combinations": adapters}
+    space["targets"] = targets
     space["reconstruction"] = {**space["reconstruction"], "weight": 0.0}
     stage = StageConfig(
         name="combinations",

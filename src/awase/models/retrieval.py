@@ -1,8 +1,8 @@
 """Several encoders, one space: each modality's features projected to where they can be compared."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from awase.adapters import Bank
@@ -11,7 +11,7 @@ from awase.fusion.rows import presence_of
 from awase.models.encode import encode_batch, encode_candidates, first_candidate, first_rows
 from awase.models.keyed import Execution, cut_below_adapters, encode_keys, project_keys
 from awase.models.parts import parts_of
-from awase.types import Batch, Below, Encoded, RetrievalOutput
+from awase.types import Batch, Below, Encoded, RetrievalOutput, map_inputs
 
 
 class Retrieval(nn.Module):
@@ -68,17 +68,20 @@ class Retrieval(nn.Module):
         """The embeddings of a batch, and the features rebuilt from them where there are heads for it.
 
         `known` are features that need not be computed, or what lies below the adapters of an encoder. Of a modality
-        with several candidates per sample every one is encoded and projected; embedding, features and what is rebuilt
-        are of the first real one.
+        with several candidates per sample every one is encoded and projected, under every key too; embedding, features
+        and what is rebuilt are of the first real one.
         """
         several = {name: mask for name, mask in batch.candidates.items() if name in self.encoders}
-        every = {name: encode_candidates(self.encoders[name], batch.inputs[name], several[name]) for name in several}
-        firsts = {name: first_candidate(every[name], several[name]) for name in several}
         below = {name: value for name, value in (known or {}).items() if isinstance(value, Below)}
         done = {name: value for name, value in (known or {}).items() if isinstance(value, Encoded)}
         keyed = self._features(batch, several, below)
         alone = {name: shared for name, (shared, _) in keyed.items()}
-        encoded = encode_batch(self.encoders, batch, {**done, **firsts, **alone})
+        every = {
+            name: alone[name] if name in alone else encode_candidates(self.encoders[name], batch.inputs[name], mask)
+            for name, mask in several.items()
+        }
+        firsts = {name: first_candidate(every[name], several[name]) for name in several}
+        encoded = encode_batch(self.encoders, batch, {**done, **alone, **firsts})
         rows = self.embed(every)  # (batch * candidates, dim)
         single = self.embed({name: value for name, value in encoded.items() if name not in several})
         embeddings = {
@@ -87,8 +90,9 @@ class Retrieval(nn.Module):
         }
         rebuilt = {name: head(embeddings[name]).float() for name, head in self.reconstructions.items()}
         candidates = {name: rows[name].unflatten(0, mask.shape) for name, mask in several.items()}
-        combined = self._combined(encoded, {name: features for name, (_, features) in keyed.items()})
-        return RetrievalOutput(embeddings, encoded, rebuilt, candidates, combined)
+        rows_of = {name: every[name] if name in several else encoded[name] for name in encoded}
+        combined = self._combined(rows_of, {name: features for name, (_, features) in keyed.items()})
+        return RetrievalOutput(embeddings, encoded, rebuilt, candidates, *_divided(combined, several))
 
     def _block_encoder(self, name: str) -> BlockEncoder:
         encoder = self.encoders[name]
@@ -100,18 +104,22 @@ class Retrieval(nn.Module):
         return tuple(key for key in self.combinations if name in key.split("+"))
 
     def _features(
-        self, batch: Batch, several: Collection[str], below: Mapping[str, Below]
+        self, batch: Batch, several: Mapping[str, Bool[Tensor, "batch _"]], below: Mapping[str, Below]
     ) -> dict[str, tuple[Encoded, Tensor]]:
-        """Of every modality whose encoder has adapters: its encoding, and its features (keys, batch, dim)."""
+        """Of every modality whose encoder has adapters: its encoding, and its features (keys, rows, dim).
+
+        A row is a sample, or a candidate where a sample has several.
+        """
         found = {}
         for name in self.adapted:
-            if name in several:
-                raise ValueError(f"{name!r} has several inputs per sample, which adapters in its encoder cannot take.")
             if (name in batch.inputs or name in below) and len(batch):
-                rows = presence_of(batch, name)
+                inputs, rows = below[name] if name in below else batch.inputs[name], presence_of(batch, name)
+                if name in several:
+                    inputs = map_inputs(batch.inputs[name], lambda value: value.flatten(0, 1))
+                    rows = several[name].flatten()
                 found[name] = encode_keys(
                     self._block_encoder(name),
-                    below[name] if name in below else batch.inputs[name],
+                    inputs,
                     rows,
                     self._keys(name),
                     execution=self.execution,
@@ -120,7 +128,7 @@ class Retrieval(nn.Module):
         return found
 
     def _combined(
-        self, encoded: Mapping[str, Encoded], features: Mapping[str, Float[Tensor, "keys batch dim"]]
+        self, encoded: Mapping[str, Encoded], features: Mapping[str, Float[Tensor, "keys rows dim"]]
     ) -> dict[str, dict[str, Tensor]]:
         """Combination -> modality -> embedding; the shared features go into a projection where no others are."""
         combined: dict[str, dict[str, Tensor]] = {key: {} for key in self.combinations}
@@ -138,3 +146,22 @@ class Retrieval(nn.Module):
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Part name -> state name -> tensor, covering every entry of the state dictionary exactly once."""
         return parts_of(self)
+
+
+Keyed = dict[str, dict[str, Tensor]]
+
+
+def _divided(combined: Keyed, several: Mapping[str, Bool[Tensor, "batch _"]]) -> tuple[Keyed, Keyed]:
+    """(an embedding of every sample, those of all candidates where there are several), from a row per candidate."""
+    firsts = {
+        key: {
+            name: rows.index_select(0, first_rows(several[name])) if name in several else rows
+            for name, rows in values.items()
+        }
+        for key, values in combined.items()
+    }
+    every = {
+        key: {name: rows.unflatten(0, several[name].shape) for name, rows in values.items() if name in several}
+        for key, values in combined.items()
+    }
+    return firsts, every

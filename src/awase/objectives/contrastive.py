@@ -16,6 +16,7 @@ from awase.distributed import ALONE, World, gather_constant
 from awase.objectives.max_margin import max_margin
 from awase.objectives.similarities import Scalar, Similarities, checked_temperature, cosines, dot_products
 from awase.objectives.soft_targets import Targets
+from awase.objectives.transport_contrast import transport_contrast
 
 PairLoss = Callable[..., Float[Tensor, " batch"]]
 """(x, y, *, present, world) -> losses."""
@@ -123,5 +124,6 @@ CONTRASTIVE: dict[str, PairLoss] = {
     "mms": mms,
     "normalised_softmax": normalised_softmax,
     "sigmoid": sigmoid,
+    "transport": transport_contrast,
 }
 """The losses of two sets of embeddings by name; `mil_nce`, of several candidates per sample, is in `pair_losses`."""

@@ -1,6 +1,7 @@
 """A loss of two sets of embeddings, over several pairs of modalities."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -9,6 +10,7 @@ from awase.distributed import ALONE, World
 from awase.objectives.contrastive import PairLoss
 from awase.objectives.mil_nce import mil_nce
 from awase.objectives.presence import all_of
+from awase.objectives.soft_targets import Targets
 
 Candidates = tuple[Float[Tensor, "batch candidates dim"], Bool[Tensor, "batch candidates"]]
 """The embeddings of all candidates of every sample, and which of them are real."""
@@ -21,6 +23,7 @@ def pair_losses(
     weights: Mapping[str, float],
     *,
     candidates: Mapping[str, Candidates] | None = None,
+    targets: Mapping[str, Targets] | None = None,
     world: World = ALONE,
 ) -> dict[str, Float[Tensor, " batch"]]:
     """weight . loss(x, y) of every pair that has a weight, under the pair's name; the objective is their sum.
@@ -28,9 +31,10 @@ def pair_losses(
     The pair takes part in the samples that have both: the others are 0 in it and nobody's negative. x is the one whose
     name comes first in the alphabet. The weighted mean of Everything at Once is had with weights that sum to 1.
     A pair with a modality that has `candidates` has `mil_nce` of the other's embeddings and these instead of `loss`.
+    A pair in `targets` gives its own to `loss`, which then is one that takes them.
     Raises `ValueError` for a pair that is not of two of the embeddings.
     """
-    several = candidates or {}
+    several, drawn = candidates or {}, targets or {}
     found: dict[str, Tensor] = {}
     for pair, weight in weights.items():
         first, second = _two(pair, embeddings)
@@ -40,7 +44,8 @@ def pair_losses(
             values, mask = several[of]
             losses = mil_nce(embeddings[x], values, candidate_mask=mask, present=both, world=world)
         else:
-            losses = loss(embeddings[first], embeddings[second], present=both, world=world)
+            own = partial(loss, targets=drawn[pair]) if pair in drawn else loss
+            losses = own(embeddings[first], embeddings[second], present=both, world=world)
         found[pair] = weight * losses
     return found
 

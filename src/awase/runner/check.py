@@ -71,8 +71,8 @@ def _check_candidates(stage: StageConfig, dataset: Dataset | ClipDataset) -> Non
     if stage.retrieval is not None and stage.retrieval.loss == "mil_nce" and not dataset.candidate_modalities:
         raise ValueError(
             f"Stage {stage.name!r} has the loss 'mil_nce', which compares a clip with several captions; the data has "
-            "no modality with candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m), or take "
-            "another loss, for example mms."
+            "no modality with candidates; say --set data.howto100m.candidates=4 (with data.dataset=howto100m) or "
+            "data.scenes.candidates=2 (scenes), or take another loss, for example mms."
         )
 
 

@@ -117,6 +117,7 @@ def unchanging(stage: StageConfig, trained: tuple[str, ...], setting: Setting) -
     """Those of them about whose input in training nothing is drawn anew each epoch."""
     inputs = setting.dataset.inputs
     changing = {name for name in stage.modalities if inputs[name].augment or inputs[name].corrupt}
+    changing |= set(setting.dataset.candidate_modalities)  # of which training sees all, and a pass over them the first
     return standing_still(stage, trained) - changing if stage.training.mixup == 0 else frozenset()
 
 

@@ -18,8 +18,10 @@ from awase.evaluation.directions import ranks_between, sides_of
 from awase.evaluation.embed import first_rows
 from awase.models import Retrieval
 from awase.objectives import (
+    Candidates,
     PairLoss,
     SpanLoss,
+    Targets,
     combination_loss,
     pair_losses,
     similarity_distillation,
@@ -159,20 +161,25 @@ def contrastive_loss(embedded: Embedded, stage: StageConfig, state: SpaceState, 
         rows = slice(start, start + size)
         embeddings = {name: value[rows] for name, value in embedded.embeddings.items()}
         present = {name: value[rows] for name, value in embedded.present.items()}
-        candidates = {}
-        if config.loss == "mil_nce":
-            candidates = {
-                name: (embeddings[name][:, None], present[name][:, None]) for name in several if name in present
-            }
+        chosen = several if config.loss == "mil_nce" else ()
+        candidates = _alone(embeddings, present, chosen)
         terms = pair_losses(embeddings, present, loss, config.pairs, candidates=candidates)
         if config.combinations is not None:
             keyed = {
                 key: {name: value[rows] for name, value in values.items()} for key, values in embedded.keyed.items()
             }
             now = float(state.temperature)
-            terms |= combination_losses(keyed, present, loss, config.combinations, temperature=now)
+            own = {key: _alone(values, present, chosen) for key, values in keyed.items()}
+            terms |= combination_losses(keyed, present, loss, config.combinations, temperature=now, candidates=own)
         total += sum(float(value.sum()) for value in terms.values())
     return total / len(embedded)
+
+
+def _alone(
+    embeddings: Mapping[str, Tensor], present: Mapping[str, Tensor], several: Sequence[str]
+) -> dict[str, Candidates]:
+    """Of the modalities `several` the one embedding of every sample, as its only candidate."""
+    return {name: (embeddings[name][:, None], present[name][:, None]) for name in several if name in embeddings}
 
 
 def combination_losses(
@@ -182,19 +189,26 @@ def combination_losses(
     config: CombinationsConfig,
     *,
     temperature: Tensor | float,
+    targets: Mapping[str, Targets] | None = None,
+    candidates: Mapping[str, Mapping[str, Candidates]] | None = None,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
     """The weighted loss per sample of every combination that learns, under `combination audio+text`.
 
-    `temperature` is that of the space, which `loss` has too, and of keys without their own.
+    `temperature` is that of the space, which `loss` has too, and of keys without their own. `targets` are for the loss
+    of the keys that they name; the size of what a set spans has none.
+    A key of two modalities that has `candidates` of one of them has `mil_nce` instead of `loss`, as in `pair_losses`.
     """
-    found = {}
+    found, several = {}, candidates or {}
     for key in config.learned:
-        if config.of_set in SPANS and len(keyed[key]) > 2:
+        if several.get(key):
+            losses = pair_losses(keyed[key], present, loss, {key: 1.0}, candidates=several[key], world=world)[key]
+        elif config.of_set in SPANS and len(keyed[key]) > 2:
             span = partial(SPANS[config.of_set], temperature=config.temperatures.get(key, temperature))
             losses = span_loss(keyed[key], present, span, world=world)
         else:
             own = partial(loss, temperature=config.temperatures[key]) if key in config.temperatures else loss
+            own = partial(own, targets=targets[key]) if targets and key in targets else own
             losses = combination_loss(keyed[key], present, own, world=world)
         found[f"combination {key}"] = config.weights.get(key, 1.0) * losses
     return found

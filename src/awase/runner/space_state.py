@@ -1,14 +1,15 @@
 """What the objective of a joint space remembers from step to step, as configured."""
 
 import math
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from awase.config import RetrievalConfig
+from awase.config import RetrievalConfig, TargetsConfig
 from awase.config.retrieval import TEMPERATURES
-from awase.objectives import CONTRASTIVE, ClusterMemory, PairLoss
+from awase.objectives import CONTRASTIVE, ClusterMemory, PairLoss, Targets, partial_targets, soft_targets
 
 LEAST = 0.01
 """A learned temperature is not below it."""
@@ -59,6 +60,18 @@ class SpaceState(nn.Module):
             return partial(loss, temperature=_on(self.temperature, device))
         return loss if self._config.margin is None else partial(loss, margin=self._config.margin)
 
+    def targets(self, names: Iterable[str], temperatures: Mapping[str, float] | None = None) -> dict[str, Targets]:
+        """Of these pairs or combinations, those that have targets in training, with their targets.
+
+        `temperatures` are those of combinations that have their own; of the others it is the one of now.
+        """
+        config, own = self._config.targets, temperatures or {}
+        if config is None:
+            return {}
+        covered = [name for name in names if not config.pairs or name in config.pairs]
+        now = self.temperature.item() if isinstance(self.temperature, Tensor) else self.temperature
+        return {name: targets_of(config, own.get(name, now)) for name in covered}
+
     @torch.no_grad()
     def hold(self) -> None:
         """Sets a learned temperature that has fallen below `LEAST` (or below where it began, if lower) to that.
@@ -80,6 +93,20 @@ class SpaceState(nn.Module):
             self.log_temperature.fill_(math.log(self._config.first_temperature))
             if self.bias is not None:
                 self.bias.fill_(self._config.bias)
+
+
+def targets_of(config: TargetsConfig, temperature: float) -> Targets:
+    """The targets that are configured, of cosines divided by this temperature."""
+    if config.kind == "soft":
+        epsilon = 1.0 if config.epsilon is None else config.epsilon
+        return partial(soft_targets, beta=config.beta, epsilon=epsilon, iterations=config.iterations)
+    return partial(
+        partial_targets,
+        beta=config.beta,
+        quantile=0.3 if config.quantile is None else config.quantile,
+        epsilon=0.1 / temperature if config.epsilon is None else config.epsilon,
+        iterations=config.iterations,
+    )
 
 
 def _on(value: Tensor | float, device: torch.device | str | None) -> Tensor | float:

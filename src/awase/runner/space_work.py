@@ -105,7 +105,7 @@ class SpaceStep:
         present = presence(batch, self.model.modalities)
         terms = {
             **self._pairs(output, present, batch),
-            **self._combinations(output, present),
+            **self._combinations(output, present, batch),
             **self._clusters(output, present),
             **self._rebuilt(output, present),
         }
@@ -113,21 +113,39 @@ class SpaceStep:
 
     def _pairs(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
         config, world, loss = self.config, self.setting.world, self.state.contrast()
-        candidates: dict[str, Candidates] = {}
-        if config.loss == "mil_nce":
-            candidates = {name: (values, batch.candidates[name]) for name, values in output.candidates.items()}
+        candidates = self._candidates(output.candidates, batch)
         if config.shuffle_pairs:
             foreign = batch.index != batch.index.roll(-self.shift)
             loss = shifted(loss, self.shift, foreign)
             candidates = {name: of_later(*value, self.shift, foreign) for name, value in candidates.items()}
-        return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
+        targets = self.state.targets(config.pairs)
+        return pair_losses(
+            output.embeddings, present, loss, config.pairs, candidates=candidates, targets=targets, world=world
+        )
 
-    def _combinations(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
+    def _candidates(self, embeddings: Mapping[str, Tensor], batch: Batch) -> dict[str, Candidates]:
+        """Those that the loss compares: of `mil_nce` all, else none."""
+        if self.config.loss != "mil_nce":
+            return {}
+        return {name: (values, batch.candidates[name]) for name, values in embeddings.items()}
+
+    def _combinations(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
         combinations = self.config.combinations
         if combinations is None:
             return {}
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
-        own = combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
+        targets = self.state.targets(combinations.learned, combinations.temperatures)
+        several = {key: self._candidates(values, batch) for key, values in output.keyed_candidates.items()}
+        own = combination_losses(
+            output.keyed,
+            present,
+            loss,
+            combinations,
+            temperature=now,
+            targets=targets,
+            candidates=several,
+            world=world,
+        )
         shared = output.embeddings
         return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
 
@@ -173,9 +191,9 @@ def clips_of_a_video(dataset: Dataset | ClipDataset) -> int:
 def shifted(loss: PairLoss, shift: int, foreign: Bool[Tensor, " batch"]) -> PairLoss:
     """The loss with every x drawn to the y of the sample `shift` places on, where that is `foreign`; else absent."""
 
-    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World) -> Tensor:
+    def to_later(x: Tensor, y: Tensor, *, present: Tensor | None, world: World, **options: Any) -> Tensor:
         both = foreign if present is None else foreign & present & present.roll(-shift)
-        return loss(x, y.roll(-shift, dims=0), present=both, world=world)
+        return loss(x, y.roll(-shift, dims=0), present=both, world=world, **options)
 
     return to_later
 

@@ -98,6 +98,57 @@ def test_a_mismatched_clip_has_the_words_of_another_and_keeps_the_rest() -> None
         assert np.array_equal(matched.read(index, "audio"), mixed.read(index, "audio"))
 
 
+def test_captions_are_mismatched_in_the_named_splits_alone() -> None:
+    everywhere, training, nowhere = (
+        ScenesSource(config_of(mismatch=0.5, **change))
+        for change in ({}, {"mismatch_in": ("train",)}, {"mismatch_in": ()})
+    )
+    right = list(range(13))
+    assert training._captions["train"] == everywhere._captions["train"] != right
+    assert sum(clip != source for clip, source in enumerate(training._captions["train"])) == round(0.5 * 13)
+    assert sorted(training._captions["train"]) == right
+    assert everywhere._captions["test"] != list(range(7))
+    assert training._captions["val"] == list(range(5))
+    assert training._captions["test"] == list(range(7))
+    assert nowhere._captions["train"] == right
+    clean = ScenesSource(config_of())
+    assert [training.fingerprint(row) == clean.fingerprint(row) for row in range(13, 25)] == [True] * 12
+    other = ScenesSource(config_of(mismatch=0.5, mismatch_in=("train",), generator_seed=1))
+    assert other._captions["train"] != training._captions["train"]
+    assert ceiling(config_of(mismatch=0.2, mismatch_in=("train", "val")), ["text"]) == {"text": 1.0}
+
+
+def retrieval_of(**scenes: Any) -> DataConfig:
+    return config_of(**scenes).model_copy(update={"task": "retrieval"})
+
+
+def test_the_candidates_of_a_clip_are_what_it_carries_its_own_caption_and_others() -> None:
+    plain = ScenesSource(retrieval_of(mismatch=0.5, mismatch_in=("train",)))
+    two, three = (
+        ScenesSource(retrieval_of(mismatch=0.5, mismatch_in=("train",), candidates=count)) for count in (2, 3)
+    )
+    others = []
+    for row in range(13):
+        bag, source = three._bags[row], plain._captions["train"][row]
+        assert bag[0] == source
+        assert len(set(bag)) == 3
+        assert two._bags[row] == bag[:2]
+        if source == row:
+            others.append(bag[1])
+        else:
+            assert bag[1] == row
+        texts = three.read(row, "text")
+        assert texts[0] == plain.read(row, "text")
+        for text, clip in zip(texts, bag, strict=True):
+            shown = three._latents["train", clip]
+            assert {FACTORS[factor][shown[factor]] for factor in SHOWN["text"]} <= set(text.split())
+    assert len(set(others)) > 3
+    assert isinstance(three.read(13, "text"), str)
+    assert [plain.fingerprint(row) == three.fingerprint(row) for row in range(25)] == [False] * 13 + [True] * 12
+    again = ScenesSource(retrieval_of(candidates=3, generator_seed=1))
+    assert again._bags != ScenesSource(retrieval_of(candidates=3))._bags
+
+
 def enumerated_ceiling(config: DataConfig, given: tuple[str, ...]) -> float:
     """Sum over what the given modalities show of the probability of the likeliest label.
 
@@ -184,6 +235,12 @@ def test_the_words_of_a_caption_tell_the_label_as_well_as_stated(labels: str) ->
         ({"inputs": {"video": ImageInput(column="a")}}, ValueError, "kind 'video'"),
         ({"inputs": {"audio": AudioInput(column="a", sample_rate_hz=4000)}}, ValueError, "8000 Hz or more; 4000"),
         ({"scenes": ScenesConfig(labels="unique", unique_to="smell")}, ValueError, "one of video, audio, text"),
+        ({"scenes": ScenesConfig(candidates=2)}, ValueError, "data.task=retrieval, or scenes.candidates=1"),
+        (
+            {"scenes": ScenesConfig(candidates=3, num_train=2), "task": "retrieval"},
+            ValueError,
+            "3 different captions per clip need 3 clips; 'train' has 2",
+        ),
         ({"scenes": ScenesConfig(noise={"smell": 1.0})}, KeyError, "scenes has video, audio, text"),
         ({"scenes": ScenesConfig(noise={"audio": -1.0})}, ValueError, "zero or a positive number; -1.0"),
         ({"scenes": ScenesConfig(noise={"text": 1.5})}, ValueError, "probability that a word is replaced; 1.5"),

@@ -71,3 +71,18 @@ def caption_sources(seed: int, split: str, count: int, mismatch: float) -> list[
     for clip, source in zip(chosen, chosen[1:] + chosen[:1], strict=True):
         sources[clip] = source
     return sources
+
+
+def caption_bags(seed: int, split: str, sources: Sequence[int], size: int) -> list[tuple[int, ...]]:
+    """Returns, per clip of a split, the indices of `size` different clips whose captions are its candidates.
+
+    The one whose caption it carries (`sources`), then itself where that is another one, then others drawn with the
+    seed. Raises `ValueError` where the split has fewer clips.
+    """
+    if size > len(sources):
+        raise ValueError(f"{size} different captions per clip need {size} clips; {split!r} has {len(sources)}.")
+    bags = []
+    for clip, source in enumerate(sources):
+        drawn = generator("scenes", seed, split, clip, "candidates").permutation(len(sources)).tolist()
+        bags.append(tuple(dict.fromkeys((source, clip, *drawn)))[:size])
+    return bags

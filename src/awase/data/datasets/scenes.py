@@ -23,9 +23,9 @@ chance all the same, since accuracy is not convex.
 With `pair_factors="common"` rhythm, pitch and shape have one value, so that every two modalities share two factors as
 before, but no two share anything that the third lacks.
 
-`mismatch` is the share of clips, in every split, that carry the caption of another clip; the label stays that of the
-clip itself. Every clip is a function of (generator seed, split, index), its caption also of `mismatch` and of how many
-clips the split has.
+`mismatch` is the share of clips, in the splits `mismatch_in`, that carry the caption of another clip; the label stays
+that of the clip itself. Every clip is a function of (generator seed, split, index), its caption also of `mismatch` and
+of how many clips the split has. With `candidates` a training clip has so many captions, one of them its own.
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ import numpy as np
 from awase.config import AudioInput, Crop, DataConfig, Input, ScenesConfig, TextInput, TimeShift, VideoInput
 from awase.data.datasets.built_in import agreeing_inputs, digest, fit_window, generator
 from awase.data.datasets.scene_audio import DURATION_S, LOWEST_RATE_HZ, render_audio
-from awase.data.datasets.scene_factors import NUM_VALUES, caption_sources, draw_latents, label_of
+from awase.data.datasets.scene_factors import NUM_VALUES, caption_bags, caption_sources, draw_latents, label_of
 from awase.data.datasets.scene_text import render_text
 from awase.data.datasets.scene_video import render_video
-from awase.data.source import Rows
+from awase.data.source import Rows, Sample
 from awase.vocabulary import Combination
 
 REVISION = 1
@@ -72,9 +72,15 @@ class ScenesSource:
         common, seed = self.config.pair_factors == "common", self.config.generator_seed
         self._latents = {place: draw_latents(seed, *place, common=common) for place in self._places}
         self._captions = {
-            split: caption_sources(self.config.generator_seed, split, size, self.config.mismatch)
+            split: caption_sources(self.config.generator_seed, split, size, _mismatch(self.config, split))
             for split, size in sizes.items()
         }
+        several = self.config.candidates > 1 and "text" in self.inputs
+        self._bags = (
+            caption_bags(self.config.generator_seed, "train", self._captions["train"], self.config.candidates)
+            if several
+            else []
+        )
         self.rows = Rows(
             ids=tuple(f"{split}-{index:05d}" for split, index in self._places),
             labels=tuple(() if config.task == "retrieval" else (self._label(place),) for place in self._places),
@@ -90,27 +96,36 @@ class ScenesSource:
         noise = sorted(self.config.noise.items())
         common = ("common",) if self.config.pair_factors == "common" else ()
         caption = self._captions[split][place]
-        return digest(REVISION, self.config.generator_seed, split, place, caption, repr(noise), *common)
+        bag = self._bags[place][1:] if split == "train" and self._bags else ()
+        return digest(REVISION, self.config.generator_seed, split, place, caption, repr(noise), *bag, *common)
 
     def recording(self, index: int, modality: str) -> np.ndarray:
         """Returns the row's waveform: a row is a whole recording."""
         wave = self.read(index, modality)
-        assert not isinstance(wave, str), "a recording is audio"
+        assert isinstance(wave, np.ndarray), "a recording is audio"
         return wave
 
-    def read(self, index: int, modality: str) -> np.ndarray | str:
-        """Returns the clip's frames, waveform or caption; raises `KeyError` for a modality that is not in use."""
+    def read(self, index: int, modality: str) -> Sample:
+        """Returns the clip's frames, waveform, caption or several; raises `KeyError` for a modality not in use."""
         if modality not in self.inputs:
             raise KeyError(f"The modality {modality!r} is not in use; these are: {', '.join(self.inputs)}.")
         entry, noise = self.inputs[modality], self.config.noise.get(modality, 0.0)
         split, place = self._places[index]
-        random = generator("scenes", self.config.generator_seed, split, place, modality)
+        key = ("scenes", self.config.generator_seed, split, place, modality)
+        random = generator(*key)
         if isinstance(entry, VideoInput):
             return render_video(self._latents[split, place], entry, noise, random)
         if isinstance(entry, AudioInput):
             wave = render_audio(self._latents[split, place], entry.sample_rate_hz, noise, random)
             return fit_window(wave, entry)
-        return render_text(self._latents[split, self._captions[split][place]], noise, random)
+        caption = render_text(self._latents[split, self._captions[split][place]], noise, random)
+        if split != "train" or not self._bags:
+            return caption
+        others = (
+            render_text(self._latents[split, other], noise, generator(*key, number))
+            for number, other in enumerate(self._bags[place][1:])
+        )
+        return (caption, *others)
 
 
 def scene_inputs(config: DataConfig) -> dict[str, Input]:
@@ -129,6 +144,7 @@ def ceiling(config: DataConfig, modalities: Sequence[str]) -> dict[str, float]:
 
     Chance is 1/4. A caption tells its own clip's factors with probability 1 - mismatch and is otherwise independent
     of the label, so what hangs on a caption alone is worth t = (1 - mismatch) + mismatch / 4.
+    Both hold of test, and so with mismatch 0 where `mismatch_in` does not name it.
     `redundant`: 1 with video or audio, t for text alone. `unique`: 1 (t for text) where the modality that tells is
     there, else chance. `synergy`: 1 (t with text in use) for all the modalities in use together, else chance. The
     label is defined over the modalities in use, `config.inputs`, whatever is asked about.
@@ -149,7 +165,8 @@ def ceiling(config: DataConfig, modalities: Sequence[str]) -> dict[str, float]:
 
 def _best(config: ScenesConfig, given: set[str], in_use: set[str]) -> float:
     chance = 1 / NUM_VALUES
-    through_caption = 1 - config.mismatch + config.mismatch * chance
+    mismatch = _mismatch(config, "test")
+    through_caption = 1 - mismatch + mismatch * chance
     if config.labels == "redundant":
         return through_caption if given == {"text"} else 1.0
     needed = {config.unique_to} if config.labels == "unique" else in_use
@@ -158,9 +175,17 @@ def _best(config: ScenesConfig, given: set[str], in_use: set[str]) -> float:
     return through_caption if "text" in needed else 1.0
 
 
+def _mismatch(config: ScenesConfig, split: str) -> float:
+    return config.mismatch if split in config.mismatch_in else 0.0
+
+
 def _check_labels(config: DataConfig, inputs: dict[str, Input]) -> None:
     if config.task == "multi_label":
         raise ValueError("Every clip of scenes has one label; the task given is 'multi_label'.")
+    if config.scenes.candidates > 1 and config.task != "retrieval":
+        raise ValueError(
+            "Several captions per clip are for joint spaces; say data.task=retrieval, or scenes.candidates=1."
+        )
     if config.fold is not None:
         raise ValueError("The data set 'scenes' has no folds; change data.scenes.generator_seed for other clips.")
     if config.scenes.labels == "unique" and config.scenes.unique_to not in inputs:
