@@ -23,7 +23,7 @@ class Batch:
     Of a modality in `candidates` a sample has several inputs, `(batch, candidates, ...)`, and the mask says which of
     them are real; it is present where any is. `clips`, which stays on the processor, is for clips of a store of whole
     videos: the number of the caption that each grew from, which together with the data set's configuration says all
-    about it.
+    about it. `replayed` says which samples an earlier stage's reservoir gave beside the others (None: none).
     """
 
     ids: tuple[str, ...]
@@ -35,6 +35,7 @@ class Batch:
     keys: Int[Tensor, " batch"] | None = None
     candidates: dict[str, Bool[Tensor, "batch _"]] = field(default_factory=dict)
     clips: Int[Tensor, " batch"] | None = None
+    replayed: Bool[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,6 +49,7 @@ class Batch:
             present={name: value.to(device) for name, value in self.present.items()},
             targets=None if self.targets is None else self.targets.to(device),
             keys=None if self.keys is None else self.keys.to(device),
+            replayed=None if self.replayed is None else self.replayed.to(device),
             candidates={name: value.to(device) for name, value in self.candidates.items()},
         )
 

@@ -91,7 +91,10 @@ def test_terms_may_cover_the_new_modality_alone():
 
 
 def test_freezing_keeps_every_part_of_the_first_towers():
-    _, two = mcn(staged={"first": ["video", "audio"], "freeze": True}, retrieval=SPACE)
+    _, two = mcn(staged={"first": ["video", "audio"], "policy": [{"name": "freeze"}]}, retrieval=SPACE)
+    assert mcn(staged={"first": ["video", "audio"], "freeze": True}, retrieval=SPACE)[1] == two
+    naive = mcn(staged={"first": ["video", "audio"], "freeze": False}, retrieval=SPACE)[1]
+    assert naive == mcn(staged={"first": ["video", "audio"]}, retrieval=SPACE)[1]
     assert set(two.train) == parts(("text",)) | {"objective"}
     assert two.modalities == THREE
 
@@ -100,6 +103,49 @@ def test_begin_and_the_shuffled_control_belong_to_one_stage_each():
     one, two = mcn(staged={"first": ["video", "audio"], "begin": ["queue", "centroids"], "shuffle_first": True})
     assert (one.retrieval.begin, two.retrieval.begin) == ((), ("queue", "centroids"))
     assert (one.retrieval.shuffle_pairs, two.retrieval.shuffle_pairs) == (True, False)
+
+
+COSINES = {**SPACE, "loss": "info_nce", "clustering": None, "pairs": {"audio+video": 0.4}}
+
+
+def under(*policies, retrieval=COSINES, **fields):
+    made = [{"name": one} if isinstance(one, str) else one for one in policies]
+    return mcn(staged={"first": ["video", "audio"], "policy": made, **fields}, retrieval=retrieval)
+
+
+def test_a_policy_changes_the_second_stage_alone_and_is_told_the_old_pairs():
+    naive = under()
+    first, second = under("similarity_distillation", {"name": "replay", "share": 0.1})
+    assert first == naive[0]
+    kept = second.retrieval.kept
+    assert (kept.pairs, kept.modalities) == ({"audio+video": 0.4}, ("audio", "video"))
+    assert [(policy.name, policy.weight) for policy in kept.policies] == [
+        ("similarity_distillation", 2.0),
+        ("replay", 1.0),
+    ]
+    assert second.model_copy(update={"retrieval": naive[1].retrieval}) == naive[1]
+    assert second.retrieval.model_copy(update={"kept": None}) == naive[1].retrieval
+
+
+def test_the_projector_of_ckc_learns():
+    assert set(under("ckc")[1].train) == {*under()[1].train, "objective"}
+
+
+def test_the_bank_trains_the_new_tower_and_adapters_of_its_pairs():
+    first, second = under({"name": "bank", "whole": True, "combination": {"place": "both"}})
+    assert first == under()[0]
+    assert set(second.train) == parts(("text",)) | {"*.adapter.*"}
+    assert second.retrieval.combinations.keys == ("text+video", "audio+text", "audio+text+video")
+    assert second.retrieval.combinations.place == "both"
+    assert second.retrieval.pairs == {"text+video": 1.0, "audio+text": 1.0}
+
+
+def test_the_adapters_of_a_bank_may_learn_in_a_stage_of_their_own():
+    first, second, third = under({"name": "bank", "after": True})
+    assert second.retrieval == under("freeze")[1].retrieval
+    assert set(second.train) == parts(("text",))
+    assert (third.start, third.train, third.retrieval.pairs) == (("joint",), ("*.adapter.*",), {})
+    assert [stage.training.epochs for stage in (first, second, third)] == [5, 3, 2]
 
 
 @pytest.mark.parametrize(("share", "epochs"), [(0.5, (5, 5)), (0.3, (3, 7)), (0.26, (3, 7)), (0.91, (9, 1))])
@@ -157,6 +203,36 @@ def test_without_warmup_the_span_is_the_share_of_the_cosine():
         ({"retrieval": {"loss": "mms", "temperature": 0.1}}, "no temperature"),
         ({"retrieval": {"loss": "info_nce", "margin": 0.1}}, "no margin"),
         ({"training": {"smell": 1}}, "no field smell"),
+        ({"retrieval": {"kept": {"pairs": {"a+b": 1}, "policies": [{"name": "ewc"}]}}}, "set `staged.policy`"),
+        ({"staged": {"first": THREE, "policy": [{"name": "ewc"}]}}, "`first` has all of"),
+        (
+            {"staged": {"first": ["video", "audio"], "second": "relaxed", "policy": [{"name": "replay"}]}},
+            "leave out replay",
+        ),
+        (
+            {"staged": {"first": ["video", "audio"], "second": "relaxed", "policy": [{"name": "bank"}]}},
+            "second='strict'",
+        ),
+        ({"staged": {"first": ["video", "audio"], "policy": [{"name": "smell"}]}}, "feature_distillation"),
+        (
+            {
+                "staged": {
+                    "first": ["video", "audio"],
+                    "policy": [{"name": "bank", "combination": {"keys": ["audio+video"]}}],
+                }
+            },
+            r"The tasks of audio\+video are answered by the first stage",
+        ),
+        (
+            {
+                "staged": {
+                    "first": ["video", "audio"],
+                    "schedule": "continue",
+                    "policy": [{"name": "bank", "after": True}],
+                }
+            },
+            "schedule='restart'",
+        ),
         ({"smell": 1}, "no setting smell"),
     ],
 )

@@ -7,7 +7,12 @@ from space_samples import NUM_CLUSTERS, Shares, loop_of, model_of, rows_of, stag
 from torch import Tensor
 
 from awase.distributed import World
+from awase.runner.space_replay import Replayed
 
+KEPT = {
+    "pairs": {"a+v": 1.0},
+    "policies": [{"name": name} for name in ("feature_distillation", "similarity_distillation", "ckc", "replay")],
+}
 CLUSTERING = {"num_clusters": NUM_CLUSTERS, "queue_rows": 8, "refit_every": 2}
 # (changes, share absent, rows of the first process of each batch): the last batch of 20 has two samples, so that with
 # 4 the second process has none, and with 0 the first.
@@ -23,8 +28,14 @@ CASES: dict[str, tuple[dict[str, Any], float, tuple[int, ...]]] = {
     "soft": ({"loss": "info_nce", "learn_temperature": True, "targets": {"pairs": ["a+t", "t+v"]}}, 0.3, (4, 0)),
     "partial": ({"loss": "info_nce", "temperature": 0.2, "targets": {"kind": "partial"}}, 0.2, (2, 4)),
     "transport": ({"loss": "transport", "learn_temperature": True}, 0.3, (4, 2)),
+    "kept": ({"loss": "info_nce", "pairs": {"t+v": 1.0, "a+t": 1.0}, "kept": KEPT}, 0.3, (3, 0, 5)),
     "sinkhorn": ({"loss": "max_margin", "clustering": {**CLUSTERING, "assignment": "sinkhorn"}}, 0.2, (2, 4)),
 }
+
+
+def beside(batches: Shares, world: World) -> Replayed:
+    """The batches, each followed by three of seven samples of a reservoir, of which the first process has one."""
+    return Replayed(batches, Shares(rows_of(7, seed=8), 3, world, (1,)))  # type: ignore[arg-type]
 
 
 def train(name: str, world: World) -> dict[str, Tensor]:
@@ -32,7 +43,8 @@ def train(name: str, world: World) -> dict[str, Tensor]:
     changes, absent, shares = CASES[name]
     stage = stage_of(**changes)
     model = model_of(stage)
-    loop = loop_of(model, stage, Shares(rows_of(20, absent, seed=7), 6, world, shares), world)
+    batches = Shares(rows_of(20, absent, seed=7), 6, world, shares)
+    loop = loop_of(model, stage, beside(batches, world) if "kept" in changes else batches, world)
     return whole_training(model, loop)
 
 

@@ -14,11 +14,12 @@ from awase.encoders import reconstruction_head
 from awase.models import Retrieval
 from awase.runner.known import KnownFeatures
 from awase.runner.setting import Setting
+from awase.runner.space_kept import Kept, kept_of
 from awase.runner.space_state import SpaceState
 from awase.runner.space_work import EpochRule, SpaceStep
 from awase.training.loop import Loop, LoopSettings, Work
 from awase.training.parts import freeze_except, match_parts, set_modes, trained_tensors
-from awase.types import Batch, Encoded
+from awase.types import Batch, Encoded, Loader
 
 WIDTHS = {"v": 5, "a": 7, "t": 3}
 DIM, NUM_CLUSTERS = 11, 3
@@ -116,15 +117,18 @@ def slow_mms(x: Tensor, y: Tensor, there: list[int], margin: float) -> Tensor:
     return total / max(1, len(there))
 
 
-def step_of(model: Retrieval, stage: StageConfig, world: World = ALONE) -> SpaceStep:
-    """The step without data behind it: of the setting it needs these, and nothing is known beforehand."""
+def step_of(model: Retrieval, stage: StageConfig, world: World = ALONE, kept: Kept | None = None) -> SpaceStep:
+    """The step without data behind it: of the setting it needs these, and nothing is known beforehand.
+
+    The policies are those of the stage, whose teacher is the model as it is now, or `kept`.
+    """
     setting, known = Setting.__new__(Setting), KnownFeatures.__new__(KnownFeatures)
     vars(setting).update(world=world, device="cpu", runtime=Runtime(device="cpu"), dataset=Dataset.__new__(Dataset))
     known.names = {"train": set()}
-    return SpaceStep(model, stage, known, setting)
+    return SpaceStep(model, stage, known, setting, kept or kept_of(model, stage, stage.train, known, setting))
 
 
-def loop_of(model: Retrieval, stage: StageConfig, batches: Shares, world: World = ALONE) -> Loop:
+def loop_of(model: Retrieval, stage: StageConfig, batches: Loader, world: World = ALONE) -> Loop:
     trained = match_parts(stage.train, model.parts())
     freeze_except(model, trained)
     step = step_of(model, stage, world)

@@ -27,6 +27,7 @@ from awase.config import (
     FlowInput,
     FusionConfig,
     ImageInput,
+    KeptConfig,
     Noise,
     ObjectiveConfig,
     Occlusion,
@@ -43,6 +44,7 @@ from awase.config import (
     TrainConfig,
     VideoInput,
 )
+from awase.config import policies as kept
 from awase.training import identity
 from awase.training.identity import Surroundings, stage_document, stage_hash
 
@@ -64,6 +66,19 @@ INPUTS = {
     "text": TextInput(column="t"),
     "array": ArrayInput(column="r", shape=(3,)),
 }
+# Not all of them go together; each is walked.
+KEPT = KeptConfig.model_construct(
+    pairs={"audio+text": 1.0},
+    policies=(
+        kept.FeatureDistillation(measure="cosine"),
+        kept.SimilarityDistillation(),
+        kept.CkcPolicy(),
+        kept.ReplayPolicy(),
+        kept.EwcPolicy(),
+        kept.DnsPolicy(),
+        kept.LowRankPolicy(),
+    ),
+)
 STAGE = StageConfig(
     name="joint",
     modalities=tuple(INPUTS),
@@ -90,7 +105,7 @@ STAGE = StageConfig(
         clustered=("audio",),
         reconstructed=("audio",),
         begin=("queue",),
-    ),
+    ).model_copy(update={"kept": KEPT}),
     derived={"weights": "weights"},
 )
 AROUND = Surroundings(
@@ -121,6 +136,9 @@ def other_value(value: Any, annotation: Any) -> Any:
         return other_value(value, get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return next(choice for choice in get_args(annotation) if choice != value)
+    choices = [one for one in get_args(annotation) if get_origin(one) is Literal]
+    if choices:  # or none of them
+        return other_value(value, choices[0])
     if value is None:
         kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
         assert get_origin(annotation) in (Union, UnionType), annotation
@@ -216,7 +234,10 @@ def test_the_walk_finds_every_field():
             "retrieval.combinations",
             "retrieval.targets",
             "retrieval.combinations.adapter",
+            "retrieval.kept",
         }
+    for number, policy in enumerate(KEPT.policies):
+        assert {f"retrieval.kept.policies[{number}].{n}" for n in type(policy).model_fields if n != "name"} <= found
     assert {"fusion.name", "fusion.options[of]", "fusion.options[+]", "train[0]", "train[+]"} <= found
     for modality, setting in INPUTS.items():
         plain = set(type(setting).model_fields) - {"kind", "augment", "corrupt", "shape"}

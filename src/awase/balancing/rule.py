@@ -71,8 +71,8 @@ class Rule(nn.Module):
     Without a context it balances nothing; the loop then takes it through forward passes of any task, which have a
     `total` and, but for that, need not be a `Forward`. The order of a step: for each of `phases`: for each micro-batch
     `view`, `on_encoded` (inside the model), `statistics`, `observe` (of the sum over all processes), `losses`,
-    `backward`; then, once the gradients are the mean over all samples of all processes, `after_backward`; then clipping
-    and the optimiser's step.
+    `backward`; then, once the gradients are the mean over all samples of all processes, `after_backward`; then
+    clipping, the optimiser's step and `after_step`.
     """
 
     def __init__(self, context: RuleContext | None = None) -> None:
@@ -127,6 +127,9 @@ class Rule(nn.Module):
 
     def after_backward(self, step: int) -> None:
         """May change the parameters' gradients before optimiser step number `step`, from 0."""
+
+    def after_step(self) -> None:
+        """May change the parameters once the optimiser has moved them, before they are averaged or saved."""
 
     def on_epoch_end(self, epoch: int) -> None:
         """Called on every process after the steps of an epoch."""

@@ -18,6 +18,7 @@ from awase.config.parts import (
     ObjectiveConfig,
     TrainConfig,
 )
+from awase.config.policies import BankPolicy, KeptConfig
 from awase.config.retrieval import ClusteringConfig, Curriculum, ReconstructionConfig, RetrievalConfig, SpaceConfig
 from awase.config.targets import TargetsConfig
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
@@ -27,6 +28,7 @@ __all__ = [
     "ArrayInput",
     "AudioInput",
     "BalancingConfig",
+    "BankPolicy",
     "ClusteringConfig",
     "CombinationsConfig",
     "Crop",
@@ -43,6 +45,7 @@ __all__ = [
     "HowTo100MConfig",
     "ImageInput",
     "Input",
+    "KeptConfig",
     "MethodConfig",
     "Node",
     "Noise",

@@ -1,11 +1,12 @@
 """A joint space: how each modality comes into it, what draws pairs together, and what begins anew with a stage."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from awase.config.base import Frozen
 from awase.config.combinations import CombinationsConfig
+from awase.config.policies import STILL, KeptConfig, Policy, check_together
 from awase.config.targets import TargetsConfig
 
 Loss = Literal["mms", "info_nce", "normalised_softmax", "sigmoid", "max_margin", "mil_nce", "transport"]
@@ -86,6 +87,8 @@ class RetrievalConfig(Frozen):
     """`audio+text` -> weight of its loss; empty: every pair of the stage's modalities with weight 1."""
     combinations: CombinationsConfig | None = None
     """Adapters of combinations of modalities, over this space."""
+    kept: KeptConfig | None = None
+    """What keeps the pairs of the stages it starts from; `mcn` writes it from `Curriculum.policy`."""
     shuffle_pairs: bool = False
     """A control: every sample is drawn to the next one of its batch instead of to itself; clips of a store, to the one
     in their place of the next video. The last batch of an epoch may have one video alone, and then no pair."""
@@ -115,6 +118,12 @@ class RetrievalConfig(Frozen):
         of_set = None if self.combinations is None else self.combinations.of_set
         if of_set in ("triangle", "volume") and self.loss not in SOFTMAX:
             raise ValueError(f"of_set={of_set!r} is a softmax at the temperature of the space; use the loss info_nce.")
+        for policy in () if self.kept is None or has else self.kept.policies:
+            if policy.name in ("similarity_distillation", "ckc") and policy.temperature is None:
+                raise ValueError(
+                    f"The loss {self.loss!r} has no temperature for {policy.name}; give the policy one of its own, for "
+                    "example temperature=0.07."
+                )
         if self.learn_temperature and not has:
             raise ValueError(f"The loss {self.loss!r} has no temperature to learn; set learn_temperature=false.")
         if self.temperature is not None and not has:
@@ -149,8 +158,8 @@ class Curriculum(Frozen):
     """Which pairs the second stage draws together: those with a new modality, or all."""
     terms: Literal["all", "new"] = "all"
     """Which modalities its clustering and reconstruction cover."""
-    freeze: bool = False
-    """Whether the towers of the first stage stand still in the second."""
+    policy: tuple[Policy, ...] = ()
+    """What the second stage does for the first one's pairs; nothing: naive. `freeze=true` is read as the policy."""
     share: float = Field(0.5, gt=0, lt=1)
     """Of the epochs, for the first stage: both together take as many steps as one joint stage."""
     schedule: Literal["restart", "continue"] = "restart"
@@ -159,3 +168,34 @@ class Curriculum(Frozen):
     """What the second stage forgets."""
     shuffle_first: bool = False
     """A control: the first stage draws each sample to another one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _freeze_is_a_policy(cls, value: Any) -> Any:
+        """Configurations of earlier versions have `freeze` instead."""
+        if not isinstance(value, dict) or "freeze" not in value:
+            return value
+        rest = {name: one for name, one in value.items() if name != "freeze"}
+        policy = [{"name": "freeze"}] if value["freeze"] else []
+        return {**rest, "policy": [*policy, *rest.get("policy", ())]}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Curriculum":
+        check_together(self.policies)
+        if self.second == "relaxed" and "replay" in self.policies:
+            raise ValueError("A relaxed second stage has the old pairs' losses on all samples; leave out replay.")
+        if self.second == "relaxed" and "bank" in self.policies:
+            raise ValueError(
+                "With a bank the old towers stand still and cannot be drawn together; use second='strict'."
+            )
+        return self
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """What its policies are called."""
+        return tuple(policy.name for policy in self.policy)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the towers of the first stage do not change in the second."""
+        return any(name in STILL for name in self.policies)

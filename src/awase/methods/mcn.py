@@ -5,6 +5,7 @@ from typing import Any
 
 from awase.config import Curriculum, Node, RetrievalConfig, StageConfig, TrainConfig
 from awase.methods.context import Changes, MethodContext, changed
+from awase.methods.policies import Order, with_policies
 
 Settings = dict[str, Any]
 """Fields of a `RetrievalConfig` to change."""
@@ -35,6 +36,8 @@ def mcn(
             f"There are targets for {', '.join(foreign)}; the modalities are {', '.join(context.modalities)}."
         )
     schedule = changed(context.joint_from_start, training)
+    if config.kept is not None:
+        raise ValueError("`retrieval.kept` is written from the policy of a curriculum; set `staged.policy` instead.")
     if staged is not None:
         if pairs:
             raise ValueError("A staged run derives its pairs from `staged`; leave `pairs` empty.")
@@ -75,8 +78,9 @@ def _staged(context: MethodContext, staged: Curriculum, config: RetrievalConfig,
     second = _with_pairs(config, wanted).model_copy(update={"begin": staged.begin})
     if staged.terms == "new" and new:
         second = second.model_copy(update={"clustered": new, "reconstructed": new})
-    stage = _stage("joint", context.modalities, second, second_training, held=old if staged.freeze else ())
-    return [first, stage.model_copy(update={"start": (first.name,)})]
+    stage = _stage("joint", context.modalities, second, second_training, held=old if staged.stands_still else ())
+    order = Order(old, new, {pair: config.pairs.get(pair, 1.0) for pair in sorted(known)})
+    return [first, *with_policies(stage.model_copy(update={"start": (first.name,)}), staged, order)]
 
 
 def _divided(staged: Curriculum, training: TrainConfig) -> tuple[TrainConfig, TrainConfig]:

@@ -16,7 +16,7 @@ LEAST = 0.01
 
 
 class SpaceState(nn.Module):
-    """The clustering's queue and centroids where there is clustering, and the temperature where it is learned."""
+    """Queue and centroids of clustering, the temperature where it is learned, the projector of CKC: what there is."""
 
     def __init__(self, config: RetrievalConfig, seed: int) -> None:
         super().__init__()
@@ -39,6 +39,12 @@ class SpaceState(nn.Module):
         start, bias = torch.tensor(math.log(config.first_temperature)), torch.tensor(config.bias)
         self.log_temperature = nn.Parameter(start) if learned else None
         self.bias = nn.Parameter(bias) if learned and config.loss == "sigmoid" else None
+        self.projector: nn.Module | None = None
+        """What embeddings pass before they find their old ones (CKC)."""
+        if config.kept is not None and "ckc" in config.kept.names:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.projector = nn.Linear(config.space.dim, config.space.dim)
         self._config = config
 
     @property

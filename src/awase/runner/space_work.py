@@ -26,10 +26,13 @@ from awase.objectives import (
     pair_losses,
     reconstruction,
 )
+from awase.objectives.presence import all_of
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_below import with_below
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
+from awase.runner.space_kept import Kept, Pass, kept_of
+from awase.runner.space_replay import replayed
 from awase.runner.space_scores import combination_losses, space_metrics, tether_losses, uses_cosine
 from awase.runner.space_state import SpaceState
 from awase.runner.work import train_loader
@@ -59,9 +62,9 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     """The work of one stage on one model."""
     kept = clips_of_stage if isinstance(setting.dataset, ClipDataset) else of_stage
     known: Known = with_below(kept(model, stage, trained, setting), model, stage, trained, setting)
-    step = SpaceStep(model, stage, known, setting)
+    step = SpaceStep(model, stage, known, setting, kept_of(model, stage, trained, known, setting))
     return Work(
-        batches=train_loader(stage, known.missing("train"), setting),
+        batches=replayed(train_loader(stage, known.missing("train"), setting), stage, known, setting),
         forward=step,
         rule=EpochRule(step.state),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
@@ -89,7 +92,9 @@ def begin_anew(model: Retrieval, stage: StageConfig, trained: tuple[str, ...]) -
 class SpaceStep:
     """One forward pass of a stage in training: batch -> losses of its samples."""
 
-    def __init__(self, model: Retrieval, stage: StageConfig, known: Known, setting: Setting) -> None:
+    def __init__(
+        self, model: Retrieval, stage: StageConfig, known: Known, setting: Setting, kept: Kept | None = None
+    ) -> None:
         assert stage.retrieval is not None, "the stage has a joint space"
         assert isinstance(model.objective, SpaceState), "the runner built the model"
         self.model, self.state, self.known, self.setting = model, model.objective, known, setting
@@ -97,17 +102,21 @@ class SpaceStep:
         self.clustered = self.config.clustered or stage.modalities
         self.rebuilt = self.config.reconstructed or stage.modalities
         self.shift = clips_of_a_video(setting.dataset)
+        self.kept = kept
 
     def __call__(self, batch: Batch) -> SpacePass:
         """The embeddings and losses of a batch on the device."""
         with autocast(self.setting):
             output = self.model(batch, known=self.known.of(batch, "train"))
-        present = presence(batch, self.model.modalities)
+            old = {} if self.kept is None else self.kept.taught(batch, output)
+        every = presence(batch, self.model.modalities)
+        present = without_replayed(every, batch)
         terms = {
             **self._pairs(output, present, batch),
             **self._combinations(output, present, batch),
             **self._clusters(output, present),
             **self._rebuilt(output, present),
+            **({} if self.kept is None else self.kept.terms(Pass(output.embeddings, old, every, batch))),
         }
         return SpacePass(batch, output, terms)
 
@@ -181,6 +190,13 @@ class SpaceStep:
         targets = {name: output.encoded[name].pooled for name in rebuilt}
         losses = reconstruction(rebuilt, targets, present, detach=settings.detach, world=self.setting.world)
         return {"reconstruction": settings.weight * losses}
+
+
+def without_replayed(present: Presence, batch: Batch) -> Presence:
+    """Who has what, without the samples of a reservoir: the stage's own terms are not about them."""
+    if batch.replayed is None:
+        return present
+    return {name: all_of([mask, ~batch.replayed]) for name, mask in present.items()}
 
 
 def clips_of_a_video(dataset: Dataset | ClipDataset) -> int:

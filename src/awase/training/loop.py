@@ -163,6 +163,7 @@ class Loop:
         steps = self.steps_per_epoch * len(rule.phases())
         set_rate(self.optimiser, rate_factor(progress.optimiser_step, steps, self.config))
         self.optimiser.step()
+        rule.after_step()
         self.optimiser.zero_grad(set_to_none=True)
         progress.optimiser_step += 1
         if self.average is not None:

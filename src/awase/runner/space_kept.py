@@ -1,0 +1,179 @@
+"""What a stage adds to its step so that the pairs of earlier stages stay together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from awase.config import KeptConfig, RetrievalConfig, StageConfig
+from awase.config.policies import (
+    CkcPolicy,
+    DnsPolicy,
+    EwcPolicy,
+    FeatureDistillation,
+    LowRankPolicy,
+    ReplayPolicy,
+    SimilarityDistillation,
+)
+from awase.distributed import World
+from awase.models import Retrieval
+from awase.models.parts import part_of
+from awase.objectives import ckc, elastic_penalty, feature_distance, pair_losses, similarity_distillation
+from awase.objectives.presence import all_of
+from awase.runner.known import Known, standing_still
+from awase.runner.setting import Setting
+from awase.runner.space_fisher import pairs_fisher
+from awase.runner.space_scores import uses_cosine
+from awase.runner.space_state import SpaceState
+from awase.runner.space_teacher import Teacher
+from awase.types import Batch, RetrievalOutput
+
+Presence = Mapping[str, Bool[Tensor, " batch"] | None]
+TAUGHT = ("feature_distillation", "similarity_distillation", "ckc")
+"""The policies that ask what the old model gives."""
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Parameters, what they were when the stage began, and what they mattered then."""
+
+    parameters: Mapping[str, nn.Parameter]
+    anchors: Mapping[str, Tensor]
+    fisher: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the terms are of: new and old embeddings, and who has what, replayed samples among them."""
+
+    new: Mapping[str, Tensor]
+    old: Mapping[str, Tensor]
+    present: Presence
+    batch: Batch
+
+
+class Kept:
+    """The terms of the policies of a stage. Teacher and anchors are those of the weights at its beginning."""
+
+    def __init__(
+        self,
+        config: RetrievalConfig,
+        state: SpaceState,
+        world: World,
+        teacher: Teacher | None = None,
+        elastic: Elastic | None = None,
+    ) -> None:
+        assert config.kept is not None, "the stage has policies"
+        self.space, self.kept, self.state, self.world = config, config.kept, state, world
+        self.teacher, self.elastic = teacher, elastic
+        self._terms: dict[str, Callable[[Any, Pass], Tensor]] = {
+            "feature_distillation": self._features,
+            "similarity_distillation": self._similarities,
+            "ckc": self._ckc,
+            "replay": self._replay,
+            "ewc": self._ewc,
+        }
+
+    def taught(self, batch: Batch, output: RetrievalOutput) -> dict[str, Tensor]:
+        """The old embeddings of the old modalities; none where no policy asks for them."""
+        return {} if self.teacher is None else self.teacher(batch, output.encoded)
+
+    def terms(self, seen: Pass) -> dict[str, Tensor]:
+        """Each policy's weighted term per sample, under its name."""
+        return {
+            policy.name: policy.weight * self._terms[policy.name](policy, seen)
+            for policy in self.kept.policies
+            if not isinstance(policy, DnsPolicy | LowRankPolicy)  # they change what learns, not the loss
+        }
+
+    def _features(self, policy: FeatureDistillation, seen: Pass) -> Tensor:
+        measure = policy.measure or ("cosine" if uses_cosine(self.space) else "squared")
+        return feature_distance(seen.new, seen.old, seen.present, measure=measure)
+
+    def _similarities(self, policy: SimilarityDistillation, seen: Pass) -> Tensor:
+        losses = []
+        for pair in self.kept.pairs:
+            x, y = pair.split("+")
+            losses.append(
+                similarity_distillation(
+                    (seen.new[x], seen.new[y]),
+                    (seen.old[x], seen.old[y]),
+                    temperature=self._temperature(policy),
+                    softening=policy.softening,
+                    present=all_of([seen.present[x], seen.present[y]]),
+                    world=self.world,
+                )
+            )
+        return sum(losses[1:], start=losses[0])
+
+    def _ckc(self, policy: CkcPolicy, seen: Pass) -> Tensor:
+        assert self.state.projector is not None, "the state was built for it"
+        projected = {name: self.state.projector(seen.new[name]) for name in seen.old}
+        return ckc(projected, seen.old, seen.present, temperature=self._temperature(policy), world=self.world)
+
+    def _replay(self, policy: ReplayPolicy, seen: Pass) -> Tensor:
+        assert seen.batch.replayed is not None, "the loader gives the reservoir's samples too"
+        present = {name: all_of([mask, seen.batch.replayed]) for name, mask in seen.present.items()}
+        losses = pair_losses(seen.new, present, self.state.contrast(), self.kept.pairs, world=self.world)
+        return sum(list(losses.values())[1:], start=next(iter(losses.values())))
+
+    def _ewc(self, policy: EwcPolicy, seen: Pass) -> Tensor:
+        """Of the weights alone: the same for every sample, so that its mean over samples is the penalty."""
+        assert self.elastic is not None, "it was measured when the stage began"
+        one = self.elastic
+        return elastic_penalty(one.parameters, one.anchors, one.fisher, strength=1.0).expand(len(seen.batch))
+
+    def _temperature(self, policy: SimilarityDistillation | CkcPolicy) -> Tensor | float:
+        now = self.state.temperature if policy.temperature is None else policy.temperature
+        return now.detach() if isinstance(now, Tensor) else now
+
+
+def kept_of(
+    model: Retrieval, stage: StageConfig, trained: tuple[str, ...], known: Known, setting: Setting
+) -> Kept | None:
+    """What the stage's policies add to its step; None where it has none. To be called before its first step."""
+    config = stage.retrieval
+    assert config is not None, "the stage has a joint space"
+    if config.kept is None:
+        return None
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    kept = config.kept
+    teacher = None
+    if set(TAUGHT) & set(kept.names):
+        teacher = Teacher(model, kept.modalities, standing_still(stage, trained))
+    policy = next((one for one in kept.policies if isinstance(one, EwcPolicy)), None)
+    elastic = None if policy is None else elastic_of(model, stage, policy, known, setting)
+    return Kept(config, model.objective, setting.world, teacher, elastic)
+
+
+def elastic_of(model: Retrieval, stage: StageConfig, policy: EwcPolicy, known: Known, setting: Setting) -> Elastic:
+    """The parameters of the old towers that learn, as they are now, with their Fisher information on training."""
+    config = stage.retrieval
+    assert config is not None, "the stage has a joint space"
+    assert config.kept is not None, "the stage has policies"
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    kept = config.kept
+    parameters = old_parameters(model, kept)
+    missing = known.missing("train")
+    loader = setting.dataset.loader(
+        "train",
+        batch_size=stage.training.batch_size,
+        modalities=kept.modalities,
+        inputs=[name for name in kept.modalities if name in missing],
+        seed=setting.seed,
+        train=True,
+    )
+    loss = model.objective.contrast()
+    fisher = pairs_fisher(
+        model, parameters, loader.epoch(0), loss, kept.pairs, known=known, samples=policy.samples, device=setting.device
+    )
+    anchors = {name: parameters[name].detach().clone() for name in fisher}
+    return Elastic(parameters, anchors, fisher)
+
+
+def old_parameters(model: Retrieval, kept: KeptConfig) -> dict[str, nn.Parameter]:
+    """The parameters of the old encoders, heads and adapters that learn."""
+    parts = {f"{name}.{kind}" for name in kept.modalities for kind in ("encoder", "head", "adapter")}
+    return {name: value for name, value in model.named_parameters() if value.requires_grad and part_of(name) in parts}

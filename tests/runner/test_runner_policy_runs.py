@@ -1,0 +1,185 @@
+"""Whole staged runs under every policy: a is added to b and text, and what the policy promises is looked for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_spaces import (
+    INPUTS,
+    TRAINING,
+    reading_rows,
+    readings_data,
+    small_encoders,
+    space_experiment,
+    train,
+    write_rows,
+)
+from watched_runs import stopped_and_repeated
+
+from awase.config import Experiment, MethodConfig, Runtime
+from awase.distributed import ALONE
+from awase.evaluation import Embedded
+from awase.methods import build_method
+from awase.methods.context import MethodContext
+from awase.runner.nodes import NodeRunner
+from awase.runner.setting import open_setting
+from awase.runner.space_replay import reservoir, with_replayed
+from awase.runner.space_scores import embed_split
+
+SPACE: dict[str, Any] = {
+    "space": {"dim": 13, "reconstruction": 7},
+    "loss": "info_nce",
+    "clustering": {"num_clusters": 3, "queue_rows": 19, "refit_every": 2},
+}
+EVERY: dict[str, list[dict[str, Any]]] = {
+    "naive": [],
+    "freeze": [{"name": "freeze"}],
+    "features": [{"name": "feature_distillation"}],
+    "similarities": [{"name": "similarity_distillation"}],
+    "ckc": [{"name": "ckc"}],
+    "replay": [{"name": "replay", "share": 0.3}],
+    "replay+similarities": [{"name": "replay", "share": 0.3}, {"name": "similarity_distillation"}],
+    "ewc": [{"name": "ewc", "samples": 20}],
+    "bank": [{"name": "bank", "whole": True, "combination": {"place": "both", "adapter": {"rank": 2, "targets": "*"}}}],
+    "bank-after": [{"name": "bank", "after": True, "combination": {"adapter": {"rank": 2}}}],
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows.jsonl", reading_rows({"a": 5, "b": 4, "text": 7}))
+
+
+def method_of(policy: list[dict[str, Any]], label: str | None = None) -> MethodConfig:
+    staged = {"first": ["b", "text"], "policy": policy}
+    return MethodConfig(method="mcn", label=label, settings={"retrieval": SPACE, "staged": staged})
+
+
+def experiment_of(table: Path, *methods: MethodConfig, **changes: Any) -> Experiment:
+    longer = TRAINING.model_copy(update={"epochs": 4})
+    return space_experiment(
+        readings_data(table), *methods, **{"encoders": small_encoders(), "joint": longer, **changes}
+    )
+
+
+def runner_of(experiment: Experiment, cache: Path) -> NodeRunner:
+    runner = NodeRunner(open_setting(experiment, Runtime(cache=cache, device="cpu", threads=1), 0, None, ALONE))
+    method = experiment.methods[0]
+    runner.run(build_method(method.method, MethodContext(tuple(INPUTS), {}, experiment.joint), method.settings))
+    return runner
+
+
+def embedded(runner: NodeRunner, stage: str) -> Embedded:
+    return embed_split(runner.space(runner.stages[stage]), "test", runner.setting)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if "bank" in name or name == "freeze"])
+def test_old_tasks_are_answered_bit_for_bit_as_after_the_first_stage(table: Path, tmp_path: Path, name: str) -> None:
+    runner = runner_of(experiment_of(table, method_of(EVERY[name])), tmp_path / "cache")
+    first, last = next(iter(runner.stages)), list(runner.stages)[-1]
+    before, after = embedded(runner, first), embedded(runner, last).under(("b", "text"))
+    for modality in ("b", "text"):
+        assert torch.equal(before.embeddings[modality], after.embeddings[modality])
+    old, new = runner.stages[first].tensors, runner.stages[last].tensors
+    assert all(torch.equal(value, new[key]) for key, value in old.items() if not key.startswith("objective"))
+    if "bank" not in name:
+        return
+    keys = {key.split(".lora.")[1].rpartition(".")[0] for key in new if ".lora." in key}
+    assert keys == {"a+b", "a+text", *(["a+b+text"] if name == "bank" else [])}
+    assert all(value.any() for key, value in new.items() if key.endswith(".B"))
+    assert not torch.equal(embedded(runner, last).under(("a", "b")).embeddings["b"], before.embeddings["b"])
+
+
+def test_every_policy_runs_and_is_something_else_than_naive(table: Path, tmp_path: Path) -> None:
+    methods = [method_of(policy, name) for name, policy in EVERY.items()]
+    records = train(experiment_of(table, *methods), tmp_path / "runs", tmp_path / "cache")
+    assert len({record.stages[0].hash for record in records}) == 1
+    assert len({record.stages[1].hash for record in records}) == len(EVERY)
+    for record in records:
+        numbers = [n for n in record.retrieval.numbers if n.split == "test"]
+        last = [n for n in numbers if n.stage == record.stages[-1].name]
+        assert {n.direction for n in last} > {"b->text", "text->b", "a->b", "text->a+b"}
+        assert all(n.trained for n in last)
+        assert {n.direction for n in numbers if n.stage == record.stages[0].name} == {"b->text", "text->b"}
+
+
+@pytest.mark.parametrize("name", ["replay+ckc+features", "ewc", "bank-after"])
+def test_what_was_interrupted_ends_with_the_same_bits(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    parts = [{"name": "replay", "share": 0.3}, {"name": "ckc"}, {"name": "feature_distillation"}]
+    made = experiment_of(table, method_of(EVERY.get(name, parts)))
+    (whole,) = train(made, tmp_path / "whole", tmp_path / "a", checkpoint_every_s=0)
+    (half,) = stopped_and_repeated(
+        lambda: train(made, tmp_path / "half", tmp_path / "b", checkpoint_every_s=0), monkeypatch
+    )
+    expected, found = (
+        load_file(tmp_path / cache / "stages" / record.stages[-1].hash / "model.safetensors")
+        for record, cache in ((whole, "a"), (half, "b"))
+    )
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    assert json.dumps([n.metrics for n in whole.retrieval.numbers]) == json.dumps(
+        [n.metrics for n in half.retrieval.numbers]
+    )
+
+
+def test_a_reservoir_is_a_share_drawn_by_the_seed() -> None:
+    rows = np.arange(100, 140)
+    found = [reservoir(rows, 0.25, seed) for seed in (0, 0, 1)]
+    assert [len(one) for one in found] == [10, 10, 10]
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+    assert len(set(found[0])) == 10
+    assert set(found[0]) <= set(rows)
+    counts = np.zeros(4)
+    for seed in range(400):
+        counts += np.isin(np.arange(4), reservoir(np.arange(4), 0.5, seed))
+    assert np.all(np.abs(counts / 400 - 0.5) < 0.1)  # four standard deviations
+
+
+def test_the_reservoir_stands_beside_every_batch_and_follows_from_its_number(table: Path, tmp_path: Path) -> None:
+    runner = runner_of(experiment_of(table, method_of(EVERY["replay"])), tmp_path / "cache")
+    stage = runner.stages["joint"].stage
+    from awase.runner.known import of_stage
+    from awase.runner.space_replay import Replayed, replayed
+    from awase.runner.work import train_loader
+
+    model = runner.space(runner.stages["joint"])
+    known = of_stage(model, stage, stage.train, runner.setting)
+    plain = train_loader(stage, known.missing("train"), runner.setting)
+    loader = replayed(plain, stage, known, runner.setting)
+    assert isinstance(loader, Replayed)
+    paired = [
+        row
+        for row in runner.setting.dataset.splits["train"].tolist()
+        if all(runner.setting.dataset.columns[name].present[row] for name in ("b", "text"))
+    ]
+    assert len(loader.reservoir.rows) == round(0.3 * len(paired))
+    assert set(loader.reservoir.rows) <= set(paired)
+    seen = set()
+    for batch, own in zip(loader.epoch(1), plain.epoch(1), strict=True):
+        assert batch.replayed is not None
+        late = batch.replayed
+        assert batch.ids[: len(own)] == own.ids
+        assert int((~late).sum()) == len(own)
+        assert not batch.present["a"][late].any()
+        assert batch.present["b"][late].all()
+        assert not batch.inputs["a"][late].any()
+        seen |= set(batch.index[late].tolist())
+    assert seen <= set(loader.reservoir.rows)
+    again = list(loader.epoch(1, start=2))
+    assert [one.ids for one in again] == [one.ids for one in loader.epoch(1)][2:]
+    first = next(iter(plain.epoch(0)))
+    joined = with_replayed(first, first)
+    assert len(joined) == 2 * len(first)
+    assert torch.equal(joined.inputs["b"][len(first) :], first.inputs["b"])
+
+
+def test_a_reservoir_of_one_is_refused(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Raise `share`"):
+        runner_of(experiment_of(table, method_of([{"name": "replay", "share": 0.01}])), tmp_path / "cache")
