@@ -6,7 +6,7 @@ checked against its type. Nothing here imports torch.
 
 from awase.config.base import Frozen
 from awase.config.combinations import CombinationsConfig
-from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
+from awase.config.data import DataConfig, DigitsConfig, SceneDomain, ScenesConfig
 from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
 from awase.config.features import HowTo100MConfig
 from awase.config.inputs import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
@@ -19,6 +19,7 @@ from awase.config.parts import (
     TrainConfig,
 )
 from awase.config.retrieval import ClusteringConfig, Curriculum, ReconstructionConfig, RetrievalConfig, SpaceConfig
+from awase.config.stream import StageStream, StreamConfig
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
 
 __all__ = [
@@ -51,11 +52,14 @@ __all__ = [
     "ReconstructionConfig",
     "RetrievalConfig",
     "Runtime",
+    "SceneDomain",
     "ScenesConfig",
     "SelectionConfig",
     "SpaceConfig",
     "SpecAugment",
     "StageConfig",
+    "StageStream",
+    "StreamConfig",
     "TextInput",
     "TimeShift",
     "TrainConfig",

@@ -68,8 +68,11 @@ def score_run(runner: NodeRunner, last: StageResult) -> Final:
 
 
 def without(model: Classifier, outputs: Outputs, split: str, keep: Keep, setting: Setting) -> Outputs:
-    """The outputs with only the modalities that `keep` lets stay; encoded again where the modalities meet inside."""
-    return look(model, split, setting, keep=keep) if model.mixes else redecide(model, outputs, keep)
+    """The outputs with only the modalities that `keep` lets stay; encoded again where the modalities meet inside.
+
+    Also where a row's adapters and heads are those of its data set.
+    """
+    return look(model, split, setting, keep=keep) if model.mixes or model.routes else redecide(model, outputs, keep)
 
 
 def redecide(model: Classifier, outputs: Outputs, keep: Keep) -> Outputs:
