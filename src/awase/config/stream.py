@@ -24,9 +24,7 @@ class StreamConfig(Frozen):
         labels = [label for chosen in self.classes.values() for label in chosen]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise ValueError(
-                f"data.stream.classes gives {', '.join(twice)} to several data sets; each label is of one."
-            )
+            raise ValueError(f"data.stream.classes gives {', '.join(twice)} to several data sets; a label is of one.")
         if len(set(self.order)) < len(self.order):
             raise ValueError(f"data.stream.order names a data set twice: {', '.join(self.order)}.")
         return self

@@ -21,12 +21,12 @@ from awase.evaluation import (
 from awase.evaluation.classification import as_array
 from awase.files import write_text
 from awase.models import Classifier
-from awase.records import Metric, RetrievalRecord
+from awase.records import Metric, RetrievalRecord, StreamRecord
 from awase.runner.known import SPLITS, features_digest, of_finished
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
 from awase.runner.work import look
-from awase.statistics import Predictions, concatenate
+from awase.statistics import Predictions, StreamHits, concatenate
 from awase.training.digest import json_digest
 from awase.training.identity import encoder_document
 
@@ -44,6 +44,7 @@ class Final:
     predictions: Predictions | None
     threshold: float
     retrieval: RetrievalRecord | None = None
+    stream: tuple[StreamRecord, StreamHits] | None = None
 
 
 def score_run(runner: NodeRunner, last: StageResult) -> Final:
