@@ -11,7 +11,7 @@ class StreamConfig(Frozen):
     column: str | None = None
     """The column of the manifest with the name of the row's data set (domain, task)."""
     classes: dict[str, tuple[str, ...]] = {}
-    """Instead of a column: data set -> the labels of its rows; every label belongs to one. Its order is the stream's."""
+    """Instead of a column: data set -> the labels of its rows; the order is that of the stream."""
     order: tuple[str, ...] = ()
     """All data sets in the order in which they come; empty: as they first appear."""
 
@@ -19,7 +19,7 @@ class StreamConfig(Frozen):
     def _check(self) -> "StreamConfig":
         if self.column is not None and self.classes:
             raise ValueError(
-                "data.stream.column and data.stream.classes both say of which data set a row is; give one."
+                "Both data.stream.column and data.stream.classes say of which data set a row is; give one."
             )
         labels = [label for chosen in self.classes.values() for label in chosen]
         twice = sorted({label for label in labels if labels.count(label) > 1})

@@ -82,8 +82,11 @@ def read_hits(path: Path) -> StreamHits:
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
     if version != str(FORMAT_VERSION):
         raise ValueError(f"{file} has format version {version}; this awase reads {FORMAT_VERSION}.")
-    texts = {name: tuple(table[name].to_pylist()) for name in _TEXTS}
-    flags = {name: np.array(table[name].to_pylist(), dtype=bool) for name in ("known", "right")}
     return StreamHits(
-        **texts, **flags, groups=tuple(table["group"].to_pylist()) if "group" in table.column_names else None
+        id=tuple(table["id"].to_pylist()),
+        stage=tuple(table["stage"].to_pylist()),
+        data_set=tuple(table["data_set"].to_pylist()),
+        known=np.array(table["known"].to_pylist(), dtype=bool),
+        right=np.array(table["right"].to_pylist(), dtype=bool),
+        groups=tuple(table["group"].to_pylist()) if "group" in table.column_names else None,
     )
