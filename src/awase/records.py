@@ -98,6 +98,38 @@ class RetrievalRecord(_Entry):
     """Stage -> split -> name (`modality gap audio+text`, ...) -> value."""
 
 
+StreamKind = Literal["joint", "sequence", "alone"]
+
+
+class StreamNumber(_Entry):
+    """The accuracy on one data set of a stream on one split after one stage.
+
+    `known` (task-aware): the data set of every row is known, so that only its classes compete, and of a bank its own
+    adapters and heads answer. Else (task-agnostic) all classes compete. The two share no column.
+    """
+
+    stage: str
+    split: str
+    data_set: str
+    known: bool
+    accuracy: float
+    count: int
+
+
+class StreamRecord(_Entry):
+    """What a run on a stream of data sets knew of each of them after every stage."""
+
+    data_sets: tuple[str, ...]
+    """In the order in which they come."""
+    classes: dict[str, tuple[str, ...]]
+    """Data set -> the classes of its training rows."""
+    trained: dict[str, tuple[str, ...]]
+    """Stage, in order -> the data sets that it, or a stage that it began from, has learned from."""
+    kind: StreamKind
+    """One stage on all rows; a model that goes from data set to data set; or a model for each."""
+    numbers: tuple[StreamNumber, ...]
+
+
 class StageRecord(_Entry):
     """What became of one stage in this run."""
 
@@ -156,6 +188,8 @@ class Record(_Entry):
     finished: str
     retrieval: RetrievalRecord | None = None
     """Of a run whose task is retrieval."""
+    stream: StreamRecord | None = None
+    """Of a run on a stream of data sets with one label per row."""
     test_looks: tuple[dict[str, Any], ...] = ()
     """Later looks at the test split by `evaluate` or `diagnose`."""
     notes: tuple[str, ...] = ()

@@ -61,8 +61,12 @@ class RuleContext:
 
     def encoder_parameters(self, modality: str) -> dict[str, nn.Parameter]:
         """The parameters that learn inside one modality's encoder, its adapters included."""
-        parts = (f"{modality}.encoder", f"{modality}.adapter")
-        return {name: value for part in parts for name, value in self.trained.get(part, {}).items()}
+        own = [
+            part
+            for part in self.trained
+            if part in (f"{modality}.encoder", f"{modality}.adapter") or part.startswith(f"{modality}.adapter.")
+        ]
+        return {name: value for part in own for name, value in self.trained[part].items()}
 
 
 class Rule(nn.Module):

@@ -6,7 +6,7 @@ checked against its type. Nothing here imports torch.
 
 from awase.config.base import Frozen
 from awase.config.combinations import CombinationsConfig
-from awase.config.data import DataConfig, DigitsConfig, ScenesConfig
+from awase.config.data import DataConfig, DigitsConfig, SceneDomain, ScenesConfig
 from awase.config.experiment import DeriveConfig, Experiment, MethodConfig, Node, Runtime, SelectionConfig, StageConfig
 from awase.config.features import HowTo100MConfig
 from awase.config.inputs import ArrayInput, AudioInput, FlowInput, ImageInput, Input, TextInput, VideoInput
@@ -20,6 +20,7 @@ from awase.config.parts import (
 )
 from awase.config.policies import BankPolicy, KeptConfig
 from awase.config.retrieval import ClusteringConfig, Curriculum, ReconstructionConfig, RetrievalConfig, SpaceConfig
+from awase.config.stream import StageStream, StreamConfig
 from awase.config.targets import TargetsConfig
 from awase.config.transforms import Crop, Flip, Noise, Occlusion, PixelNoise, SpecAugment, TimeShift, Transform
 
@@ -55,11 +56,14 @@ __all__ = [
     "ReconstructionConfig",
     "RetrievalConfig",
     "Runtime",
+    "SceneDomain",
     "ScenesConfig",
     "SelectionConfig",
     "SpaceConfig",
     "SpecAugment",
     "StageConfig",
+    "StageStream",
+    "StreamConfig",
     "TargetsConfig",
     "TextInput",
     "TimeShift",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from awase.config.base import Frozen
 from awase.config.features import HowTo100MConfig
 from awase.config.inputs import Input
+from awase.config.stream import StreamConfig
 from awase.vocabulary import check_modality
 
 
@@ -20,6 +21,14 @@ class DigitsConfig(Frozen):
     held_out_speaker: str | None = None
     """Test on this speaker alone; without it the official test split (index 0 to 4)."""
     num_samples: int = Field(1797, ge=50)
+
+
+class SceneDomain(Frozen):
+    """What is different in one data set of a stream of scenes: its label and its noise."""
+
+    labels: Literal["redundant", "unique", "synergy"] = "redundant"
+    unique_to: str = "video"
+    noise: dict[str, float] = {}
 
 
 class ScenesConfig(Frozen):
@@ -46,6 +55,9 @@ class ScenesConfig(Frozen):
     """Captions per clip in training, for `mil_nce`: the one it carries, its own where that is another's, and others
     drawn with the seed. Other losses see the first."""
     generator_seed: int = 0
+    domains: dict[str, SceneDomain] = {}
+    """The data sets of a stream, whose clips take turns in every split; they then say what the label and the noise
+    are."""
 
 
 class DataConfig(Frozen):
@@ -76,6 +88,8 @@ class DataConfig(Frozen):
     validation_fraction: float = Field(0.125, gt=0, lt=1)
     """Carved out of train, by group, where no row says `val`."""
     split_seed: int = 0
+    stream: StreamConfig = StreamConfig()
+    """Which data set of a stream a row is of, for learning that goes on from one to the next."""
     missing: Literal["mask", "drop", "error"] = "mask"
     """What becomes of a row one of whose files is missing or cannot be decoded; always counted and listed."""
     digits: DigitsConfig = DigitsConfig()

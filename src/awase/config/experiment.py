@@ -17,6 +17,7 @@ from awase.config.parts import (
     TrainConfig,
 )
 from awase.config.retrieval import RetrievalConfig
+from awase.config.stream import StageStream
 
 
 class StageConfig(Frozen):
@@ -40,10 +41,13 @@ class StageConfig(Frozen):
     balancing: BalancingConfig | None = None
     retrieval: RetrievalConfig | None = None
     """A joint space instead of a fusion: the data's task is then `retrieval`."""
+    stream: StageStream | None = None
+    """Of a stage on one data set of a stream; None: it learns from all rows."""
     own_heads: bool = False
     """A linear head per modality beside a fusion that needs none; its logits are then the modality's own."""
     teachers: tuple[str, ...] = ()
-    """Names of earlier stages whose frozen encoders give the features to distil (`objective.distillation`)."""
+    """Names of earlier stages, frozen, whose features (`objective.distillation`) or logits (`stream.distillation`) are
+    distilled, or around whose weights this one is held (`stream.elastic`)."""
     measure_ends: bool = False
     """Measure the loss on train and validation, without augmentation, before and after the training."""
     derived: dict[str, str] = {}

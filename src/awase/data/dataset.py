@@ -1,7 +1,7 @@
 """An opened data set: rows, splits and targets, and loaders of batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from awase.data.columns import Column, TextColumn
 from awase.data.labels import Task
 from awase.data.loader import BatchLoader, Settings
 from awase.data.source import Rows
+from awase.data.stream import Stream, replayed
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,8 @@ class Dataset:
     columns: dict[str, Column] = field(repr=False)
     contents: dict[str, str] = field(default_factory=dict, repr=False)
     """Split -> fingerprint of its samples: their ids and what they are made from."""
+    stream: Stream | None = field(default=None, repr=False)
+    """Which data set of a stream every row is of; None: there is no stream."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -69,6 +72,21 @@ class Dataset:
         """Those of which a sample has several inputs in training."""
         texts = {name: column for name, column in self.columns.items() if isinstance(column, TextColumn)}
         return tuple(name for name, column in texts.items() if column.num_candidates > 1)
+
+    def only(
+        self, names: Sequence[str], *, earlier: Sequence[str] = (), share: float = 0.0, seed: int = 0
+    ) -> "Dataset":
+        """The same table with the rows of some data sets of the stream alone in every split.
+
+        In training, besides, `share` of the rows of each of the `earlier` ones, drawn with the seed (`replayed`).
+        Raises `ValueError` for a data set that the stream does not have, and without a stream.
+        """
+        if self.stream is None:
+            raise ValueError("This data is no stream: say which data set a row is of, --set data.stream.column=NAME.")
+        found = {split: self.stream.rows(rows, names) for split, rows in self.splits.items()}
+        again = replayed(self.stream, self.splits["train"], earlier, share, seed)
+        found["train"] = np.sort(np.concatenate([found["train"], again]))
+        return replace(self, splits=found, contents={})
 
     def input_shape(self, modality: str) -> tuple[int, ...]:
         """The shape of one sample's final tensor; (max_tokens,) for text. Raises `KeyError` for another modality."""

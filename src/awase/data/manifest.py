@@ -110,7 +110,11 @@ def _open_table(config: DataConfig) -> Table:
 def _read_rows(table: Table, config: DataConfig) -> Rows:
     groups = None if config.group_column is None else _texts(table, config.group_column, "the group")
     folds = None if config.fold_column is None else _texts(table, config.fold_column, "the fold")
-    return Rows(read_ids(table, config), read_labels(table, config), _read_splits(table, config), groups, folds)
+    stream = config.stream.column
+    data_sets = None if stream is None else _texts(table, stream, "the data set of a stream (data.stream.column)")
+    return Rows(
+        read_ids(table, config), read_labels(table, config), _read_splits(table, config), groups, folds, data_sets
+    )
 
 
 def _texts(table: Table, name: str, purpose: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from awase.data.manifest import ManifestSource
 from awase.data.source import Source
 from awase.data.splits import Splits, resolve_splits
 from awase.data.store import Progress, Store
+from awase.data.stream import Stream, resolve_stream
 from awase.data.summary import count_classes, listed, shared_between_splits, spread
 from awase.data.usable import Reasons, check_inputs, drop_rows
 from awase.types import Tokenizer
@@ -77,6 +78,7 @@ def open_dataset(
     check_inputs(source.inputs)
     splits = resolve_splits(source.rows, config)
     resolve_classes(source.rows.labels, splits.rows, config.classes, task_of(config))
+    resolve_stream(source.rows, splits.rows, config)
     workers = min(8, os.cpu_count() or 1) if threads is None else threads
     prints = fingerprints(source, workers)
     store = Store(cache / "data", cache_gib)
@@ -89,7 +91,8 @@ def open_dataset(
         else:
             columns[modality], reasons[modality] = decoder.media(modality)
     kept, excluded = drop_rows(source.rows, splits.rows, reasons, config.missing)
-    opened = _Opened(config, source, prints, replace(splits, rows=kept), reasons, excluded)
+    stream = resolve_stream(source.rows, kept, config)
+    opened = _Opened(config, source, prints, replace(splits, rows=kept), reasons, excluded, stream)
     return opened.dataset(columns)
 
 
@@ -103,6 +106,7 @@ class _Opened:
     splits: Splits
     reasons: Reasons
     excluded: dict[int, str]
+    stream: Stream | None
 
     def dataset(self, columns: dict[str, Column]) -> Dataset:
         rows, task = self.source.rows, task_of(self.config)
@@ -118,6 +122,7 @@ class _Opened:
             summary=self._summary(classes, columns),
             columns=columns,
             contents={split: self._content(member.tolist()) for split, member in self.splits.rows.items()},
+            stream=self.stream,
         )
 
     def _content(self, rows: list[int]) -> str:
@@ -128,7 +133,9 @@ class _Opened:
         """Order of rows, names and contents; the splits as they came out."""
         rows = self.source.rows
         members = {split: member.tolist() for split, member in self.splits.rows.items()}
-        document = [rows.ids, rows.labels, rows.groups, members, classes, self.prints]
+        document: list[Any] = [rows.ids, rows.labels, rows.groups, members, classes, self.prints]
+        if self.stream is not None:
+            document.append([self.stream.names, self.stream.of_row.tolist()])
         return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
     def _summary(self, classes: tuple[str, ...], columns: dict[str, Column]) -> dict[str, Any]:
@@ -141,6 +148,7 @@ class _Opened:
             "task": task_of(self.config),
             "splits": {split: count_classes(rows, member, classes) for split, member in members.items()},
             "validation": self.splits.validation,
+            **self._stream_summary(),
             "fold": self.config.fold,
             "policy": self.config.missing,
             "excluded": listed(rows, unassigned | self.excluded),
@@ -155,6 +163,17 @@ class _Opened:
                 if isinstance(column, MediaColumn) and isinstance(column.setting, AudioInput)
             },
         }
+
+    def _stream_summary(self) -> dict[str, Any]:
+        """Rows of every data set of the stream, per split."""
+        stream = self.stream
+        if stream is None:
+            return {}
+        counts = {
+            name: {split: len(stream.rows(member, (name,))) for split, member in self.splits.rows.items()}
+            for name in stream.names
+        }
+        return {"stream": counts}
 
 
 def _seconds(column: MediaColumn, setting: AudioInput) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Rows:
 
     `labels` holds the names of one or of several classes per row (none is allowed in a multi-label task). `splits` are
     `train`, `val`, `test`, or `None` where the table does not say. `groups` are kept together when validation is
-    carved out; `folds` are for cross-validation.
+    carved out; `folds` are for cross-validation; `data_sets` say of which one of a stream a row is.
     """
 
     ids: tuple[str, ...]
@@ -36,10 +36,12 @@ class Rows:
     splits: tuple[str | None, ...]
     groups: tuple[str, ...] | None = None
     folds: tuple[str, ...] | None = None
+    data_sets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` where the fields differ in length."""
         columns = {"labels": self.labels, "splits": self.splits, "groups": self.groups, "folds": self.folds}
+        columns["data sets"] = self.data_sets
         for name, column in columns.items():
             if column is not None and len(column) != len(self.ids):
                 raise ValueError(f"A table has {len(self.ids)} ids but {len(column)} {name}; give one of each per row.")

@@ -9,7 +9,7 @@ from awase.evaluation.classification import (
     multilabel_predictions,
     score,
 )
-from awase.evaluation.collect import Outputs, collect
+from awase.evaluation.collect import Outputs, collect, join_outputs
 from awase.evaluation.directions import Direction, directions, ranks_of
 from awase.evaluation.embed import Embedded, embed
 from awase.evaluation.fused import FusedMode, fused
@@ -69,6 +69,7 @@ __all__ = [
     "f1",
     "fused",
     "hubness",
+    "join_outputs",
     "linear_probe",
     "measure",
     "modality_gap",

@@ -59,7 +59,7 @@ def collect(
                 parts.append(_outputs(seen, output, features))
     if not parts:
         raise ValueError(f"No sample is left to score: {left_out} had none of the modalities in use.")
-    return replace(_join(parts), left_out=left_out)
+    return replace(join_outputs(parts), left_out=left_out)
 
 
 def _restrict(batch: Batch, keep: Keep) -> tuple[Batch, int]:
@@ -88,7 +88,8 @@ def _cpu(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return tensor.detach().float().cpu()
 
 
-def _join(parts: list[Outputs]) -> Outputs:
+def join_outputs(parts: list[Outputs]) -> Outputs:
+    """The samples of all parts one after another."""
     first = parts[0]
     targets = [part.targets for part in parts if part.targets is not None]
     return Outputs(
@@ -99,5 +100,5 @@ def _join(parts: list[Outputs]) -> Outputs:
         {name: torch.cat([part.modality_logits[name] for part in parts]) for name in first.modality_logits},
         {name: torch.cat([part.features[name] for part in parts]) for name in first.features},
         {name: torch.cat([part.present[name] for part in parts]) for name in first.present},
-        0,
+        sum(part.left_out for part in parts),
     )

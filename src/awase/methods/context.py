@@ -19,6 +19,8 @@ class MethodContext:
     joint: TrainConfig
     from_start: TrainConfig | None = None
     """Of several modalities from the initial weights; None: as `joint`."""
+    data_sets: tuple[str, ...] = ()
+    """Those of a stream, in the order in which they come."""
 
     @property
     def joint_from_start(self) -> TrainConfig:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from awase.adapters import Bank
 from awase.fusion import Fusion
 from awase.models.encode import encode_batch, presence
 from awase.models.parts import parts_of
@@ -19,16 +20,43 @@ Edit = Callable[
 class Classifier(nn.Module):
     """Encoders per modality, the fusion, and heads per modality where the fusion works on their logits.
 
+    With `routes`, heads per modality of every key, the encoders have adapters of the same keys: `route` chooses whose
+    adapters and heads answer; None: the base without any. The last key answers at first.
+
     Heads beside a fusion that does not need them give each modality logits of its own. Everything with state belongs
     to exactly one named part: `<modality>.encoder`, `<modality>.adapter`,
-    `<modality>.head`, `fusion`.
+    `<modality>.head`, `fusion`; of a key `<modality>.adapter.<key>` and `<modality>.head.<key>`.
     """
 
-    def __init__(self, encoders: Mapping[str, nn.Module], heads: Mapping[str, nn.Module], fusion: Fusion) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        heads: Mapping[str, nn.Module],
+        fusion: Fusion,
+        routes: Mapping[str, Mapping[str, nn.Module]] | None = None,
+    ) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(dict(encoders))
         self.heads = nn.ModuleDict(dict(heads))
         self.fusion = fusion
+        self.routes = nn.ModuleDict()
+        self._route: str | None = None
+        for key, own in (routes or {}).items():
+            self.routes._modules[key] = nn.ModuleDict(dict(own))  # a key may be a name that ModuleDict uses
+            self.route(key)
+
+    @property
+    def routed(self) -> str | None:
+        """The key whose adapters and heads answer; None: the base."""
+        return self._route
+
+    def route(self, key: str | None) -> None:
+        """Makes the adapters and heads of `key` answer, None: the base alone. `KeyError` for an unknown key."""
+        if key is not None and key not in self.routes:
+            raise KeyError(f"The classifier has no key {key!r}; it has {', '.join(self.routes) or 'none'}.")
+        for encoder in self.encoders.values():
+            Bank(encoder).activate(key)
+        self._route = key
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -57,7 +85,8 @@ class Classifier(nn.Module):
 
         The logits per modality are the fusion's split; where there are heads that the fusion does not need, theirs.
         """
-        head_logits = {name: head(features[name]).float() for name, head in self.heads.items()}
+        heads = self.heads if self._route is None else self.routes.get_submodule(self._route)
+        head_logits = {name: head(features[name]).float() for name, head in heads.named_children()}
         logits, split = self.fusion(features, head_logits, present)
         own = split if self.fusion.needs_heads or not head_logits else head_logits
         return logits.float(), {name: value.float() for name, value in own.items()}

@@ -18,6 +18,8 @@ def part_of(state_name: str) -> str:
     ('audio.adapter', 'audio.head', 'fusion')
     >>> part_of("encoders.audio.q.lora.audio+text.A"), part_of("projections.text.fc.lora.audio+text.B")
     ('audio.adapter.audio+text', 'text.adapter.audio+text')
+    >>> part_of("routes.street.audio.weight")
+    'audio.head.street'
     >>> part_of("projections.text.fc.weight"), part_of("reconstructions.text.0.bias"), part_of("objective.memory.queue")
     ('text.head', 'text.reconstruction', 'objective')
     """
@@ -27,6 +29,8 @@ def part_of(state_name: str) -> str:
         key, _, matrix = state_name.partition(ADAPTER_MARK)[2].rpartition(".")
         own = matrix in ("A", "B") and key != DEFAULT_KEY
         return f"{modality}.adapter.{key}" if own else f"{modality}.adapter"
+    if kind == "routes":
+        return f"{rest.split('.')[1]}.head.{modality}"  # of a key: the key comes first
     if kind == "encoders":
         return f"{modality}.encoder"
     return f"{modality}.{OF_A_MODALITY[kind]}" if kind in OF_A_MODALITY else kind

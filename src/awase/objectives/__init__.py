@@ -7,7 +7,7 @@ from awase.objectives.classification import SampleLoss, binary_cross_entropy, cr
 from awase.objectives.clustering import ClusterMemory
 from awase.objectives.combinations import SpanLoss, combination_loss, span_loss
 from awase.objectives.contrastive import CONTRASTIVE, PairLoss, info_nce, mms, normalised_softmax, sigmoid
-from awase.objectives.distillation import feature_distance
+from awase.objectives.distillation import feature_distance, logit_distance
 from awase.objectives.elastic import diagonal_fisher, elastic_penalty
 from awase.objectives.gromov import fused_gromov_wasserstein
 from awase.objectives.kmeans import Clusters, assign, kmeans
@@ -46,6 +46,7 @@ __all__ = [
     "fused_mean",
     "info_nce",
     "kmeans",
+    "logit_distance",
     "max_margin",
     "mil_nce",
     "mms",

@@ -1,10 +1,10 @@
-"""Distances between the features of a model that learns and those of a frozen one."""
+"""Distances between the features or logits of a model that learns and those of a frozen one."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,6 +39,27 @@ def feature_distance(
         term = distance(without_absent(own, here), without_absent(teacher.detach(), here))
         terms.append(term if here is None else term * here)
     return torch.stack(terms).sum(dim=0)
+
+
+def logit_distance(
+    logits: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    *,
+    temperature: float = 2.0,
+    classes: Int[Tensor, " known"] | None = None,
+) -> Float[Tensor, " batch"]:
+    """T^2 KL(softmax(t / T) || softmax(z / T)) per sample, in float32 at least; no gradient to the teacher's t.
+
+    Both softmaxes are over `classes` alone (None: all): those that the teacher was taught, so that nothing is learned
+    from what it says about others. With the old model as teacher, on rows of new data, it is learning without
+    forgetting. Raises `ValueError` for a temperature that is not above 0.
+    Source: Li and Hoiem, ECCV 2016, there as cross entropy, whose gradient is the same; T^2 as Hinton et al., 2015.
+    """
+    if temperature <= 0:
+        raise ValueError(f"The temperature is above 0; given: {temperature}.")
+    own, old = (values if classes is None else values[:, classes] for values in (logits, teacher.detach()))
+    ours, theirs = ((without_absent(values, None) / temperature).log_softmax(dim=1) for values in (own, old))
+    return temperature**2 * (theirs.exp() * (theirs - ours)).sum(dim=1)
 
 
 def _squared(own: Float[Tensor, "batch dim"], teacher: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:

@@ -8,9 +8,12 @@ from awase.records import RECORD_NAME, Record, read_record
 from awase.statistics import (
     PREDICTIONS_NAME,
     RANKS_NAME,
+    STREAM_NAME,
     Predictions,
     RankTable,
+    StreamHits,
     WorstQueries,
+    read_hits,
     read_predictions,
     read_ranks,
     read_worst,
@@ -29,6 +32,12 @@ class Run:
         if self.folder is None or not (self.folder / PREDICTIONS_NAME).is_file():
             return None
         return read_predictions(self.folder).of_split("test")
+
+    def stream_hits(self) -> StreamHits | None:
+        """Which test rows a run on a stream got right after every stage; None where the file is not there."""
+        if self.folder is None or not (self.folder / STREAM_NAME).is_file():
+            return None
+        return read_hits(self.folder)
 
     def ranks(self) -> RankTable | None:
         """At which rank every query of a retrieval run found its item; None where the file is not there."""

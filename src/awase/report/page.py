@@ -13,6 +13,7 @@ from awase.report.provenance import confusion, reproduce, settings
 from awase.report.results import comparison, findings, main_table, protocol
 from awase.report.retrieval_numbers import by_protocol
 from awase.report.retrieval_page import retrieval_section
+from awase.report.stream_page import stream_section
 from awase.report.text import failed_line
 
 _CSS = """
@@ -100,6 +101,7 @@ def _section(table: Table, number: int) -> Html:
     parts = [
         ("Result", join([findings(found), main_table(found)])),
         ("Comparison", comparison(found)),
+        ("The stream: every data set after every stage", stream_section(table)),
         ("What to know before quoting these numbers", bullets([*found.notes, *cautions(table)], "warnings")),
         ("Modalities", join([modalities_table(table), probes_table(table)])),
         ("Earlier tasks after later stages", guards_table(table)),

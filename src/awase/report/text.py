@@ -10,6 +10,7 @@ from awase.report.load import Run
 from awase.report.plain import Plain
 from awase.report.retrieval_numbers import by_protocol
 from awase.report.retrieval_text import retrieval_tables
+from awase.report.stream_page import stream_plain
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -103,7 +104,7 @@ def plain_tables(overview: Overview) -> list[Plain]:
         if table.is_retrieval:
             found += [part for one in by_protocol(table) for part in retrieval_tables(one)]
         else:
-            found.append(_classification(build_lines(table)))
+            found += [_classification(build_lines(table)), *stream_plain(table)]
     return found
 
 

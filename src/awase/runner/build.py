@@ -41,7 +41,24 @@ def build_classifier(stage: StageConfig, spec: ModelSpec, derived: Mapping[str, 
             for name, dim in fusion.feature_dims.items():
                 torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
                 heads[name] = nn.Linear(dim, num_classes)
-    return Classifier(encoders, heads, fusion)
+    return Classifier(encoders, heads, fusion, _routes(stage, spec, fusion.feature_dims))
+
+
+def _routes(stage: StageConfig, spec: ModelSpec, dims: Mapping[str, int]) -> dict[str, dict[str, nn.Module]]:
+    """The heads of every key of a bank: key -> modality -> head."""
+    routes: dict[str, dict[str, nn.Module]] = {}
+    for key in keys_of(stage):
+        routes[key] = {}
+        for name, dim in dims.items():
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(part_seed(spec.seed, f"{name}.head.{key}"))
+                routes[key][name] = nn.Linear(dim, len(spec.classes))
+    return routes
+
+
+def keys_of(stage: StageConfig) -> tuple[str, ...]:
+    """The data sets of a stream that have adapters and heads of their own in the stage's model."""
+    return () if stage.stream is None else stage.stream.keys
 
 
 def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
@@ -104,6 +121,8 @@ def _build_encoder(name: str, stage: StageConfig, spec: ModelSpec) -> Any:
         seed=part_seed(spec.seed, f"{name}.encoder"),
         allow_pickle=spec.allow_pickle,
     )
-    if name in stage.adapters:
+    for key in keys_of(stage):
+        Bank.inject(encoder, stage.adapters[name], key=key, seed=part_seed(spec.seed, f"{name}.adapter.{key}"))
+    if name in stage.adapters and not keys_of(stage):
         Bank.inject(encoder, stage.adapters[name], seed=part_seed(spec.seed, f"{name}.adapter"))
     return encoder

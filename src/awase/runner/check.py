@@ -33,7 +33,7 @@ def check_request(setting: Setting) -> None:
     seen = set()
     for stage in _stages(setting.experiment, setting):
         _check_control(stage, setting)
-        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing", "retrieval"}
+        fields = {"modalities", "fusion", "adapters", "train", "own_heads", "balancing", "retrieval", "stream"}
         shape = stage.model_dump_json(include=fields)
         if shape not in seen:
             _check_stage(stage, setting)
@@ -44,6 +44,7 @@ def check_request(setting: Setting) -> None:
 def _check_stage(stage: StageConfig, setting: Setting) -> None:
     _check_task(stage, setting.dataset.task)
     _check_candidates(stage, setting.dataset)
+    _check_stream(stage, setting)
     try:
         model = build_model(stage, setting.spec, {})
     except (RuntimeError, UnpicklingError) as error:
@@ -64,6 +65,15 @@ def _check_task(stage: StageConfig, task: str) -> None:
     if stage.retrieval is not None and task != "retrieval":
         raise ValueError(
             f"Stage {stage.name!r} learns a joint space, and the data's task is {task}; say --set data.task=retrieval."
+        )
+
+
+def _check_stream(stage: StageConfig, setting: Setting) -> None:
+    setting.of_stage(stage)
+    if stage.stream is not None and setting.dataset.task == "multi_label":
+        raise ValueError(
+            f"Stage {stage.name!r} is of a stream, whose measures are of the accuracy of one label per row; the data's "
+            "task is multi_label."
         )
 
 

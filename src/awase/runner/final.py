@@ -22,12 +22,12 @@ from awase.evaluation import (
 from awase.evaluation.classification import as_array
 from awase.files import write_text
 from awase.models import Classifier
-from awase.records import Metric, RetrievalRecord
+from awase.records import Metric, RetrievalRecord, StreamRecord
 from awase.runner.known import SPLITS, features_digest, of_finished
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.setting import Setting
 from awase.runner.work import look
-from awase.statistics import Predictions, concatenate
+from awase.statistics import Predictions, StreamHits, concatenate
 from awase.training.identity import encoder_document
 
 MISSING_SEED = 0
@@ -44,6 +44,7 @@ class Final:
     predictions: Predictions | None
     threshold: float
     retrieval: RetrievalRecord | None = None
+    stream: tuple[StreamRecord, StreamHits] | None = None
 
 
 def score_run(runner: NodeRunner, last: StageResult) -> Final:
@@ -68,8 +69,11 @@ def score_run(runner: NodeRunner, last: StageResult) -> Final:
 
 
 def without(model: Classifier, outputs: Outputs, split: str, keep: Keep, setting: Setting) -> Outputs:
-    """The outputs with only the modalities that `keep` lets stay; encoded again where the modalities meet inside."""
-    return look(model, split, setting, keep=keep) if model.mixes else redecide(model, outputs, keep)
+    """The outputs with only the modalities that `keep` lets stay; encoded again where the modalities meet inside.
+
+    Also where a row's adapters and heads are those of its data set.
+    """
+    return look(model, split, setting, keep=keep) if model.mixes or model.routes else redecide(model, outputs, keep)
 
 
 def redecide(model: Classifier, outputs: Outputs, keep: Keep) -> Outputs:

@@ -103,6 +103,8 @@ def of_stage(
     teachers must see the inputs.
     """
     frozen = standing_still(stage, trained) - seen(model) if _is_kept(model, setting) else frozenset[str]()
+    if isinstance(model, Classifier):  # adapters of a key; those of a joint space may stand in the heads alone
+        frozen -= {name for name in stage.modalities for part in trained if part.startswith(f"{name}.adapter.")}
     constant = frozen & unchanging(stage, trained, setting) if not stage.teachers else frozenset[str]()
     return KnownFeatures(model, {"train": constant, "val": frozen, "test": frozen}, setting)
 

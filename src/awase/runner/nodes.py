@@ -23,6 +23,7 @@ from awase.runner.build import OBJECTIVE, Model, build_classifier, build_model, 
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics
 from awase.runner.space_work import begin_anew, space_work
+from awase.runner.stream_work import stream_terms
 from awase.runner.work import classification_work, look, split_metrics
 from awase.training.checkpoint import CheckpointWriter, read_checkpoint
 from awase.training.decisions import DECISIONS, MEASURED
@@ -156,13 +157,13 @@ class NodeRunner:
         reset_peak_memory(setting.device)
         facts: dict[str, Any] = {"curve": [], "best_epoch": None, "still_improving": False}
         if stage.measure_ends:
-            facts["begin"] = self._ends(model)
+            facts["begin"] = self._ends(model, stage)
         work = self._work(stage, model, trained, derived) if trained else None
         if work is not None:
             log.info("stage %s of %s: training %s", stage.name, "+".join(stage.modalities), ", ".join(trained))
             facts |= self._loop(stage, model, trained, address, work)
         if stage.measure_ends:
-            facts["end"] = self._ends(model)
+            facts["end"] = self._ends(model, stage)
         if tensors_digest(frozen_tensors(model.parts(), trained)) != before:
             raise RuntimeError(f"Stage {stage.name!r} changed a part it does not train; this is a defect of awase.")
         facts |= {
@@ -182,27 +183,34 @@ class NodeRunner:
             setting.store.publish(address, whole, facts)
         return StoredStage(address, whole, facts)
 
-    def _ends(self, model: Model) -> dict[str, float]:
+    def _ends(self, model: Model, stage: StageConfig) -> dict[str, float]:
         """The mean loss on train and on validation in evaluation mode, without augmentation."""
         assert isinstance(model, Classifier), "only measuring stages of classification ask for it"
-        return {split: split_metrics(model, split, self.setting)["loss"] for split in ("train", "val")}
+        setting = self.setting.of_stage(stage)
+        return {split: split_metrics(model, split, setting)["loss"] for split in ("train", "val")}
 
     def _metrics(self, model: Model, stage: StageConfig) -> dict[str, float]:
         """The metrics of a stage's model on validation."""
         if isinstance(model, Retrieval):
             return space_metrics(model, stage, "val", self.setting)
-        return split_metrics(model, "val", self.setting)
+        return split_metrics(model, "val", self.setting.of_stage(stage))
 
     def _work(self, stage: StageConfig, model: Model, trained: tuple[str, ...], derived: dict[str, Any]) -> Work:
         if isinstance(model, Retrieval):
             return space_work(model, stage, trained, self.setting)
         found = {k: v for k, v in derived.get(OBJECTIVE, {}).items() if k in ObjectiveConfig.model_fields}
         objective = ObjectiveConfig.model_validate({**stage.objective.model_dump(), **found})
-        teachers: dict[str, Classifier] = {}
-        for name in stage.teachers:
-            teacher = self.stages[name]
-            teachers |= dict.fromkeys(teacher.stage.modalities, self.model(teacher))
-        return classification_work(model, stage, trained, self.setting, objective=objective, teachers=teachers)
+        teachers = [self.stages[name] for name in stage.teachers]
+        models = [self.model(teacher) for teacher in teachers]
+        of_features: dict[str, Classifier] = {}
+        for teacher, frozen in zip(teachers, models, strict=True) if objective.distillation > 0 else ():
+            of_features |= dict.fromkeys(teacher.stage.modalities, frozen)
+        setting = self.setting.of_stage(stage)
+        settings = [self.setting.of_stage(teacher.stage) for teacher in teachers]
+        terms = stream_terms(stage, model, list(zip(models, settings, strict=True)), self.setting)
+        return classification_work(
+            model, stage, trained, setting, objective=objective, teachers=of_features, terms=terms
+        )
 
     def _loop(
         self, stage: StageConfig, model: Model, trained: tuple[str, ...], address: str, work: Work

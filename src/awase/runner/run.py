@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from awase.runner.saved import MODEL_NAME
 from awase.runner.setting import Setting, dataset_name, open_setting
 from awase.runner.space_final import score_spaces
 from awase.runner.spec import SavedModel
+from awase.runner.stream_final import score_stream, validation_mean
 from awase.runner.tracking import Tracker
-from awase.statistics import write_predictions
+from awase.statistics import STREAM_NAME, write_hits, write_predictions
 from awase.training.divergence import TrainingDivergedError
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
             tracker.close()
         if final.predictions is not None:
             write_predictions(folder / "predictions.parquet", final.predictions)
+        if final.stream is not None:
+            write_hits(folder / STREAM_NAME, final.stream[1])
         finished = Finished(attempts, best, final, probes, started, time.monotonic() - clock)
         record = make_record(setting, method, finished)
         write_saved(folder, setting, finished, record)
@@ -116,11 +119,11 @@ def run_method(setting: Setting, method: MethodConfig, out: Path) -> Record:
 
 
 def score(best: Attempt, folder: Path) -> Final:
-    """The one look at test: of classes by the last stage's model, of joint spaces by every stage's."""
+    """The one look at test: of classes by the last stage's model, of joint spaces and streams by every stage's."""
     if best.runner.setting.dataset.task == "retrieval":
         metrics, retrieval = score_spaces(best.runner, best.last, folder)
         return Final(metrics, None, 0.5, retrieval)
-    return score_run(best.runner, best.last)
+    return replace(score_run(best.runner, best.last), stream=score_stream(best.runner, best.last))
 
 
 def write_saved(folder: Path, setting: Setting, finished: "Finished", record: Record) -> None:
@@ -184,7 +187,8 @@ def attempt_all(setting: Setting, method: MethodConfig, tracker: Tracker) -> Ite
         if metric not in last.facts["val"]:
             valid = ", ".join(last.facts["val"])
             raise ValueError(f"Selection asks for the metric {metric!r}; valid names: {valid}.")
-        yield Attempt(dict(changes), runner, last, last.facts["val"][metric])
+        value = validation_mean(runner, last, metric)
+        yield Attempt(dict(changes), runner, last, last.facts["val"][metric] if value is None else value)
 
 
 def choose(attempts: Sequence[Attempt], direction: str) -> Attempt:
@@ -230,6 +234,7 @@ def make_record(setting: Setting, method: MethodConfig, finished: Finished) -> R
         peak_memory_mib=max(result.facts["peak_memory_mib"] for result in stages),
         notes=tuple(notes(stages)),
         retrieval=finished.final.retrieval,
+        stream=None if finished.final.stream is None else finished.final.stream[0],
     )
 
 
@@ -313,6 +318,13 @@ def notes(stages: Sequence[StageResult]) -> Iterator[str]:
                 f"Stage {stage.name!r} was still improving on validation at the end of its {stage.training.epochs} "
                 "epochs; more epochs would probably change its numbers."
             )
+        if stage.stream is not None and stage.stream.keys and result is stages[-1]:
+            yield (
+                "Every row was answered by the adapters and heads of its own data set, so the accuracy over all "
+                "rows is task-aware: it does not stand beside that of a model which is not told the data set."
+            )
+        if stage.stream is not None and not stage.start and result is stages[-1]:
+            yield "The accuracy over all rows is that of the model of the last data set; each data set has its own."
         lacking = result.facts.get("steps_without_clusters")
         if lacking:
             assert stage.retrieval is not None

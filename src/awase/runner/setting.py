@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, TextInput
+from awase.config import DataConfig, EncoderConfig, Experiment, Runtime, StageConfig, TextInput
 from awase.data import Dataset, inferred, open_dataset
 from awase.data.features import ClipDataset
 from awase.data.labels import LabelTask, label_task
@@ -67,6 +67,19 @@ class Setting:
         """The same data with another seed."""
         return replace(self, seed=seed)
 
+    def of_stage(self, stage: StageConfig) -> "Setting":
+        """The same, with the rows that the stage learns from and validates on; all of them where it is of no stream.
+
+        Raises `ValueError` for a data set that the stream does not have, and for data that is no stream.
+        """
+        stream = stage.stream
+        if stream is None:
+            return self
+        if isinstance(self.dataset, ClipDataset):
+            raise ValueError("A store of features is no stream of data sets; use a table of rows.")
+        rows = self.dataset.only(stream.data_sets, earlier=stream.earlier, share=stream.replay, seed=self.seed)
+        return replace(self, dataset=rows)
+
     def bare_encoders(self) -> dict[str, Any]:
         """Each modality's encoder as configured, built anew."""
         return {
@@ -85,7 +98,14 @@ class Setting:
         base = self.experiment.unimodal
         changes = self.experiment.unimodal_overrides
         unimodal = {name: changed(base, changes.get(name)) for name in self.dataset.modalities}
-        return MethodContext(self.dataset.modalities, unimodal, self.experiment.joint, self.experiment.from_start)
+        stream = None if isinstance(self.dataset, ClipDataset) else self.dataset.stream
+        return MethodContext(
+            self.dataset.modalities,
+            unimodal,
+            self.experiment.joint,
+            self.experiment.from_start,
+            () if stream is None else stream.names,
+        )
 
     def surroundings(self) -> Surroundings:
         """What the hash of every stage takes in besides the stage itself."""

@@ -1,6 +1,7 @@
 """What a classification stage gives the loop: batches, losses, validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from awase.balancing import Forward, Rule, RuleContext, build_rule
 from awase.config import ObjectiveConfig, StageConfig, TrainConfig
-from awase.evaluation import Keep, Outputs, collect, score
+from awase.data.features import ClipDataset
+from awase.evaluation import Keep, Outputs, collect, join_outputs, score
 from awase.models import Classifier
 from awase.models.encode import presence
 from awase.models.parts import part_of
@@ -18,7 +20,10 @@ from awase.runner.known import EVALUATION_BATCH, KnownFeatures, autocast, of_fin
 from awase.runner.setting import Setting
 from awase.training.loop import Work
 from awase.training.parts import set_modes
-from awase.types import Batch, Loader
+from awase.types import Batch, ClassifierOutput, Loader
+
+Term = Callable[[Batch, ClassifierOutput], Tensor]
+"""Something that the loss of every sample has besides: a value per sample, or one for all of them."""
 
 
 def classification_work(
@@ -29,8 +34,12 @@ def classification_work(
     *,
     objective: ObjectiveConfig,
     teachers: Mapping[str, Classifier],
+    terms: Sequence[Term] = (),
 ) -> Work:
-    """The work of one stage on one model; `objective` with its derived values, `teachers` by modality."""
+    """The work of one stage on one model; `objective` with its derived values, `teachers` by modality.
+
+    `terms` are added to the loss of every sample.
+    """
     known = of_stage(model, stage, trained, setting)
     loss = sample_loss_of(stage.training, setting)
     batches = train_loader(stage, known.missing("train"), setting)
@@ -39,7 +48,7 @@ def classification_work(
     rule = build_rule(stage.balancing, context).to(setting.device)
     return Work(
         batches=batches,
-        forward=Step(model, objective, loss, teachers, rule, known, setting),
+        forward=Step(model, objective, loss, teachers, rule, known, setting, terms),
         rule=rule,
         validate=lambda: split_metrics(model, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
@@ -102,7 +111,9 @@ class Step:
         rule: Rule,
         known: KnownFeatures,
         setting: Setting,
+        terms: Sequence[Term] = (),
     ) -> None:
+        self.terms = terms
         self.model, self.objective, self.loss = model, objective, loss
         self.teachers, self.rule, self.known, self.setting = teachers, rule, known, setting
 
@@ -122,11 +133,14 @@ class Step:
         if taught:
             features = {name: value.pooled for name, value in output.encoded.items()}
             total = total + self.objective.distillation * feature_distance(features, taught, present)
+        for term in self.terms:
+            total = total + term(batch, output)
         return Forward(batch, output, present, self.loss, fused, total)
 
     def _teach(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            return {name: teacher.encode(batch)[name].pooled for name, teacher in self.teachers.items()}
+            encoded = {id(teacher): teacher.encode(batch) for teacher in self.teachers.values()}
+            return {name: encoded[id(teacher)][name].pooled for name, teacher in self.teachers.items()}
 
 
 def look(
@@ -140,8 +154,37 @@ def look(
     """Everything the model says about a split, without augmentation; `keep` takes modalities away.
 
     `known` are its features where it still learns; a model that stands still, as without it, encodes what no model of
-    the setting has encoded before.
+    the setting has encoded before. A model with keys answers every row under that of its data set.
     """
+    if model.routes:
+        return _look_routed(model, split, setting, keep, known)
+    return _look(model, split, setting, keep, known)
+
+
+def _look_routed(
+    model: Classifier, split: str, setting: Setting, keep: Keep | None, known: KnownFeatures | None
+) -> Outputs:
+    """Every row under the key of its data set, those of one data set after those of another.
+
+    `known` features are of the key that answers now, and are used where all rows are of its data set.
+    """
+    dataset, before = setting.dataset, model.routed
+    assert not isinstance(dataset, ClipDataset), "stages of a stream are of tables"
+    stream = dataset.stream
+    assert stream is not None, "keys are data sets of a stream"
+    there = [name for name in stream.names if len(stream.rows(dataset.splits[split], (name,)))]
+    parts = []
+    try:
+        for name in there:
+            model.route(name if name in model.routes else None)
+            own = known if there == [before] else None
+            parts.append(_look(model, split, replace(setting, dataset=dataset.only((name,))), keep, own))
+    finally:
+        model.route(before)
+    return join_outputs(parts)
+
+
+def _look(model: Classifier, split: str, setting: Setting, keep: Keep | None, known: KnownFeatures | None) -> Outputs:
     if known is None and keep is None:
         known = of_finished(model, setting)
     loader = setting.dataset.loader(

@@ -41,6 +41,7 @@ from awase.statistics.retrieval_protocol import (
 )
 from awase.statistics.scores import correct, item_scores, label_counts
 from awase.statistics.shapley import shapley_weights, subsets
+from awase.statistics.stream_hits import STREAM_NAME, StreamHits, join_hits, read_hits, write_hits
 from awase.statistics.worst_queries import WORST_NAME, Found, WorstQueries, WorstQuery, read_worst, write_worst
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "PREDICTIONS_NAME",
     "RANKS_NAME",
     "SAME_CAPTION",
+    "STREAM_NAME",
     "WORST_NAME",
     "ContinualMetrics",
     "Difference",
@@ -62,6 +64,7 @@ __all__ = [
     "RetrievalMetrics",
     "RetrievalProtocol",
     "SeedScores",
+    "StreamHits",
     "TaskIntervals",
     "TaskMetrics",
     "WorstQueries",
@@ -80,6 +83,7 @@ __all__ = [
     "hits",
     "is_pair",
     "item_scores",
+    "join_hits",
     "join_ranks",
     "label_counts",
     "linear_combinations",
@@ -88,6 +92,7 @@ __all__ = [
     "paired_difference",
     "paired_differences",
     "query_of",
+    "read_hits",
     "read_predictions",
     "read_ranks",
     "read_worst",
@@ -97,6 +102,7 @@ __all__ = [
     "shapley_weights",
     "subsets",
     "task_intervals",
+    "write_hits",
     "write_predictions",
     "write_ranks",
     "write_worst",

@@ -56,7 +56,9 @@ def stage_document(
     with, `derived` the values that were derived for it. The stage's own name is left out: the same
     work under another name is the same work.
     """
-    body = stage.model_dump(mode="json", exclude={"name", "start", "teachers", "derived", "only_if"})
+    unread = {"name", "start", "teachers", "derived", "only_if"}
+    # Stages that are of no stream keep the address that they had before there were streams.
+    body = stage.model_dump(mode="json", exclude=unread if stage.stream is not None else unread | {"stream"})
     return {
         "stage": body,
         "derived": dict(derived),

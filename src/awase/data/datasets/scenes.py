@@ -23,6 +23,9 @@ chance all the same, since accuracy is not convex.
 With `pair_factors="common"` rhythm, pitch and shape have one value, so that every two modalities share two factors as
 before, but no two share anything that the third lacks.
 
+With `domains` the clips of a split take turns between the data sets of a stream, each with a label and noise of its
+own over the same factors: a later one may ask about what an earlier one taught to pass over.
+
 `mismatch` is the share of clips, in the splits `mismatch_in`, that carry the caption of another clip; the label stays
 that of the clip itself. Every clip is a function of (generator seed, split, index), its caption also of `mismatch` and
 of how many clips the split has. With `candidates` a training clip has so many captions, one of them its own.
@@ -67,6 +70,7 @@ class ScenesSource:
     def __init__(self, config: DataConfig) -> None:
         self.inputs = scene_inputs(config)
         self.config = config.scenes
+        self._domains = tuple(self.config.domains)
         sizes = {"train": self.config.num_train, "val": self.config.num_val, "test": self.config.num_test}
         self._places = [(split, index) for split, size in sizes.items() for index in range(size)]
         common, seed = self.config.pair_factors == "common", self.config.generator_seed
@@ -85,15 +89,22 @@ class ScenesSource:
             ids=tuple(f"{split}-{index:05d}" for split, index in self._places),
             labels=tuple(() if config.task == "retrieval" else (self._label(place),) for place in self._places),
             splits=tuple(split for split, _ in self._places),
+            data_sets=tuple(self._domains[index % len(self._domains)] for _, index in self._places)
+            if self._domains
+            else None,
         )
 
     def _label(self, place: tuple[str, int]) -> str:
-        return label_of(self._latents[place], self.config, tuple(self.inputs))
+        return label_of(self._latents[place], self._of(place[1]), tuple(self.inputs))
+
+    def _of(self, index: int) -> ScenesConfig:
+        """The label and noise of a clip: those of its domain where there are domains."""
+        return in_domain(self.config, self._domains[index % len(self._domains)]) if self._domains else self.config
 
     def fingerprint(self, index: int) -> str:
         """Returns a hash of everything the clip is made from."""
         split, place = self._places[index]
-        noise = sorted(self.config.noise.items())
+        noise = sorted(self._of(place).noise.items())
         common = ("common",) if self.config.pair_factors == "common" else ()
         caption = self._captions[split][place]
         bag = self._bags[place][1:] if split == "train" and self._bags else ()
@@ -109,8 +120,8 @@ class ScenesSource:
         """Returns the clip's frames, waveform, caption or several; raises `KeyError` for a modality not in use."""
         if modality not in self.inputs:
             raise KeyError(f"The modality {modality!r} is not in use; these are: {', '.join(self.inputs)}.")
-        entry, noise = self.inputs[modality], self.config.noise.get(modality, 0.0)
         split, place = self._places[index]
+        entry, noise = self.inputs[modality], self._of(place).noise.get(modality, 0.0)
         key = ("scenes", self.config.generator_seed, split, place, modality)
         random = generator(*key)
         if isinstance(entry, VideoInput):
@@ -131,12 +142,19 @@ class ScenesSource:
 def scene_inputs(config: DataConfig) -> dict[str, Input]:
     """Returns the inputs in use; raises `KeyError` or `ValueError` where they or the settings of the set clash."""
     inputs = agreeing_inputs("scenes", config.inputs, default_inputs())
-    _check_labels(config, inputs)
-    _check_noise(config.scenes)
+    scenes = config.scenes
+    for one in [in_domain(scenes, name) for name in scenes.domains] or [scenes]:
+        _check_labels(config, one, inputs)
+        _check_noise(one)
     audio = inputs.get("audio")
     if isinstance(audio, AudioInput) and audio.sample_rate_hz < LOWEST_RATE_HZ:
         raise ValueError(f"The sound of scenes needs {LOWEST_RATE_HZ} Hz or more; {audio.sample_rate_hz} were given.")
     return inputs
+
+
+def in_domain(config: ScenesConfig, name: str) -> ScenesConfig:
+    """Returns the settings of one data set of a stream of scenes."""
+    return config.model_copy(update=config.domains[name].model_dump())
 
 
 def ceiling(config: DataConfig, modalities: Sequence[str]) -> dict[str, float]:
@@ -149,7 +167,7 @@ def ceiling(config: DataConfig, modalities: Sequence[str]) -> dict[str, float]:
     there, else chance. `synergy`: 1 (t with text in use) for all the modalities in use together, else chance. The
     label is defined over the modalities in use, `config.inputs`, whatever is asked about.
 
-    Raises `KeyError` for a modality that is not in use.
+    Raises `KeyError` for a modality that is not in use, `ValueError` for a stream, whose data sets have one each.
 
     >>> ceiling(DataConfig(dataset="scenes"), ["text"])
     {'text': 1.0}
@@ -158,6 +176,8 @@ def ceiling(config: DataConfig, modalities: Sequence[str]) -> dict[str, float]:
     for name in modalities:
         if name not in in_use:
             raise KeyError(f"The modality {name!r} is not in use; these are: {', '.join(in_use)}.")
+    if config.scenes.domains:
+        raise ValueError("A stream of scenes has a ceiling per data set; ask about one without data.scenes.domains.")
     names = sorted(set(modalities))
     subsets = [subset for size in range(1, len(names) + 1) for subset in combinations(names, size)]
     return {str(Combination.of(subset)): _best(config.scenes, set(subset), set(in_use)) for subset in subsets}
@@ -179,7 +199,7 @@ def _mismatch(config: ScenesConfig, split: str) -> float:
     return config.mismatch if split in config.mismatch_in else 0.0
 
 
-def _check_labels(config: DataConfig, inputs: dict[str, Input]) -> None:
+def _check_labels(config: DataConfig, scenes: ScenesConfig, inputs: dict[str, Input]) -> None:
     if config.task == "multi_label":
         raise ValueError("Every clip of scenes has one label; the task given is 'multi_label'.")
     if config.scenes.candidates > 1 and config.task != "retrieval":
@@ -188,11 +208,11 @@ def _check_labels(config: DataConfig, inputs: dict[str, Input]) -> None:
         )
     if config.fold is not None:
         raise ValueError("The data set 'scenes' has no folds; change data.scenes.generator_seed for other clips.")
-    if config.scenes.labels == "unique" and config.scenes.unique_to not in inputs:
+    if scenes.labels == "unique" and scenes.unique_to not in inputs:
         raise ValueError(
-            f"The label is unique to {config.scenes.unique_to!r}, which is not in use; use one of {', '.join(inputs)}."
+            f"The label is unique to {scenes.unique_to!r}, which is not in use; use one of {', '.join(inputs)}."
         )
-    if config.scenes.labels == "synergy" and len(inputs) < 2:
+    if scenes.labels == "synergy" and len(inputs) < 2:
         raise ValueError("Labels by synergy need two or more modalities; only one is in use.")
 
 
