@@ -15,6 +15,7 @@ from awase.cli import (
     doctor,
     embed,
     evaluate,
+    export,
     extract,
     headroom,
     listing,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diagnose": diagnose.diagnose,
     "headroom": headroom.headroom,
     "extract": extract.extract,
+    "export": export.export,
     "list": listing.listing,
     "doctor": doctor.doctor,
 }

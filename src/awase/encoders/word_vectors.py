@@ -42,10 +42,10 @@ def _distinct(ids: Int[Tensor, "batch words"]) -> tuple[Int[Tensor, " rows"], In
     """Rows of the table, the padding first, and for every word which of the rows it is.
 
     On a CPU each word of the batch is projected once, however often it occurs; elsewhere, where to count them would
-    wait for the device, every occurrence by itself.
+    wait for the device, and in a graph for batches of any size, every occurrence by itself.
     """
     flat = torch.cat((ids.new_full((1,), PAD), ids.flatten()))
-    if ids.device.type == "cpu":
+    if ids.device.type == "cpu" and not torch.compiler.is_exporting():
         rows, places = torch.unique(flat, return_inverse=True)  # sorted: padding, the smallest id, is the first
         return rows, places[1:].view_as(ids)
     places = torch.arange(1, len(flat), device=ids.device).view_as(ids)
