@@ -19,6 +19,7 @@ from awase import Space, load_model
 from awase.config import EncoderConfig, MethodConfig, Runtime
 from awase.encoders import build_encoder, build_tokenizer
 from awase.encoders.gated import GatedUnit
+from awase.encoders.word_vocabulary import random_vocabulary
 from awase.models import OneModality, plain
 from awase.runner.export_facts import samples_of
 from awase.runner.exported import export_model
@@ -259,6 +260,19 @@ def check_encoder(name: str, kind: str, shape: tuple[int, ...], options: dict[st
 @pytest.mark.parametrize("name", SMALL)
 def test_small_encoders_as_graphs(name: str, tmp_path: Path) -> None:
     check_encoder(name, *SMALL[name], tmp_path)
+
+
+@pytest.mark.parametrize("padding", ["masked", "included"])
+def test_word_vectors_as_graphs(padding: str, tmp_path: Path) -> None:
+    random_vocabulary([f"word {k}" for k in range(40)], 5, seed=2).save(tmp_path / "words")
+    check_encoder(
+        "word_vectors", "text", (5,), {"vocabulary": str(tmp_path / "words"), "dim": 7, "padding": padding}, tmp_path
+    )
+    nothing = torch.zeros(2, 5, dtype=torch.int64)
+    config = EncoderConfig(name="word_vectors", options={"vocabulary": str(tmp_path / "words"), "padding": padding})
+    encoder = build_encoder(config, kind="text", input_shape=(5,), seed=0)
+    module = OneModality(encoder, None, TEXT).eval().requires_grad_(False)
+    write_torch(module, [nothing, nothing], tmp_path / "empty.pt2")  # compares texts without a word
 
 
 @pytest.mark.slow
