@@ -24,6 +24,7 @@ from awase.models import OneModality, plain
 from awase.runner.export_facts import samples_of
 from awase.runner.exported import export_model
 from awase.runner.graphs import write_onnx, write_torch
+from awase.runner.keyed_model import import_peft
 from awase.runner.run import run_experiment
 
 TEXT = ("input_ids", "attention_mask")
@@ -175,6 +176,82 @@ def test_a_classifier_is_written_with_its_adapters_or_without(classifier: dict[s
     export_model(classifier["run"], tmp_path / "peft", form="peft", modalities=("audio",), cache=classifier["cache"])
     theirs = quiet_peft(plain(model.classifier, "audio", "shared"), tmp_path / "peft" / "audio")
     torch.testing.assert_close(theirs(inputs["audio"]), own["audio"], rtol=1e-5, atol=1e-5)
+
+
+def keyed_outputs(space: Space, table: Path, key: str) -> dict[str, Tensor]:
+    return space.embed(table).keyed[key]
+
+
+def test_adapters_come_back_as_a_key_of_the_run_or_of_its_shared_space(places: dict[str, Path], tmp_path: Path) -> None:
+    space = Space.from_pretrained(places["run"], device="cpu", cache=places["cache"])
+    expected, key = keyed_outputs(space, places["table"], "a+text"), "a+text"
+    export_model(places["run"], tmp_path / "key", form="peft", under=key, cache=places["cache"])
+    export_model(places["run"], tmp_path / "shared", form="plain", under="shared", cache=places["cache"])
+    for source, others in ((places["run"], {"a+b", "b+text", "a+b+text"}), (tmp_path / "shared", set[str]())):
+        out = tmp_path / f"out {len(others)}"
+        count = import_peft(source, tmp_path / "key", out, key=key, cache=places["cache"])
+        assert count > 4
+        again = Space.from_pretrained(out, device="cpu", cache=tmp_path / "nothing")
+        assert set(again.model.combinations) == {key, *others}
+        for name, value in keyed_outputs(again, places["table"], key).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-5)
+        for other in others:
+            for name, value in keyed_outputs(again, places["table"], other).items():
+                assert torch.equal(value, keyed_outputs(space, places["table"], other)[name])
+    # As a key of another name, of PEFT's own making: alpha and rank are other than the run's.
+    folders = {name: tmp_path / "other" / name for name in ("a", "b")}
+    modules = {name: plain(space.model, name, "shared") for name in folders}
+    values = {name: torch.randn(4, width) for name, width in {"a": 3, "b": 5}.items()}
+    theirs = {}
+    for name, module in modules.items():
+        config = peft.LoraConfig(target_modules=["head.fc"], r=5, lora_alpha=20, init_lora_weights=False)
+        wrapped = peft.get_peft_model(module, config).eval()
+        theirs[name] = wrapped(values[name]).detach()
+        wrapped.save_pretrained(folders[name])
+    import_peft(places["run"], tmp_path / "other", tmp_path / "peft", key="a+b", cache=places["cache"])
+    again = Space.from_pretrained(tmp_path / "peft", device="cpu", cache=tmp_path / "nothing")
+    for name, value in theirs.items():
+        torch.testing.assert_close(plain(again.model, name, "a+b")(values[name]), value, rtol=1e-5, atol=1e-5)
+
+
+def test_adapters_come_back_into_a_classifier(classifier: dict[str, Path], tmp_path: Path) -> None:
+    model = load_model(classifier["run"], device="cpu", cache=classifier["cache"])
+    assert export_model(classifier["run"], tmp_path / "key", form="peft", cache=classifier["cache"]) == [
+        "video",
+        "audio",
+    ]
+    export_model(classifier["run"], tmp_path / "base", form="plain", under="shared", cache=classifier["cache"])
+    import_peft(tmp_path / "base", tmp_path / "key", tmp_path / "out")
+    again = load_model(tmp_path / "out", device="cpu", cache=tmp_path / "nothing")
+    for name in model.modalities:
+        inputs = some_inputs(samples_of(model.saved, name), 4)["input"]
+        expected = plain(model.classifier, name)(inputs)
+        torch.testing.assert_close(plain(again.classifier, name)(inputs), expected, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(plain(again.classifier, name, "shared")(inputs), expected, atol=1e-4)
+    with pytest.raises(ValueError, match="leave --key out"):
+        import_peft(tmp_path / "base", tmp_path / "key", tmp_path / "more", key="audio+video")
+
+
+def test_adapters_that_do_not_fit_are_refused(places: dict[str, Path], tmp_path: Path) -> None:
+    export_model(places["run"], tmp_path / "key", form="peft", under="a+text", cache=places["cache"])
+
+    def refused(match: str, key: str | None, source: Path = places["run"]) -> None:
+        with pytest.raises(ValueError, match=match):
+            import_peft(source, tmp_path / "key", tmp_path / "out", key=key, cache=places["cache"])
+        assert not (tmp_path / "out").exists()
+
+    refused("need a key", None)
+    refused("no modality x", "a+x")
+    refused("has no folder b", "a+b")
+    refused("sorted, like", "text+a")
+    (tmp_path / "key" / "b").mkdir()
+    for file in (tmp_path / "key" / "a").iterdir():
+        (tmp_path / "key" / "b" / file.name).write_bytes(file.read_bytes())
+    refused(r"of shapes .* the file has", "a+b")  # the adapters of another modality: the widths differ
+    module = plain(Space.from_pretrained(places["run"], device="cpu", cache=places["cache"]).model, "text", "shared")
+    config = peft.LoraConfig(target_modules=["encoder.network.token"], r=2)
+    peft.get_peft_model(module, config).save_pretrained(tmp_path / "key" / "text")
+    refused("'text' are also on encoder.network.token", "a+text")
 
 
 def test_what_cannot_be_written_is_refused_and_nothing_is_left(places: dict[str, Path], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from awase.cli import (
     extract,
     headroom,
     listing,
+    merge,
     predict,
     report,
     run,
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "headroom": headroom.headroom,
     "extract": extract.extract,
     "export": export.export,
+    "merge": merge.merge,
     "list": listing.listing,
     "doctor": doctor.doctor,
 }

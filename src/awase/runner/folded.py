@@ -28,7 +28,7 @@ def folded(
                 "A classifier's decision is of all its modalities, so --format plain writes it whole; leave --modality "
                 "out, or use --format onnx or torch for one modality."
             )
-        return _described(saved, saved.stage.model_copy(update={"adapters": {}})), _folded_classifier(model, key)
+        return described(saved, saved.stage.model_copy(update={"adapters": {}})), _folded_classifier(model, key)
     chosen = modalities or tuple(name for name in model.modalities if _has(model, name, key))
     if not chosen:
         checked_key(model, model.modalities[0], key)  # says which keys there are
@@ -41,7 +41,7 @@ def folded(
     objective.load_state_dict(temperature)
     encoders = {name: _copied(model.encoders[name], model, name, key) for name in chosen}
     projections = {name: _copied(model.projections[name], model, name, key) for name in chosen}
-    return _described(saved, stage), Retrieval(encoders, projections, {}, objective)
+    return described(saved, stage), Retrieval(encoders, projections, {}, objective)
 
 
 def _has(model: Retrieval, modality: str, key: str | None) -> bool:
@@ -79,7 +79,7 @@ def _space_alone(config: RetrievalConfig, modalities: tuple[str, ...]) -> Retrie
     return RetrievalConfig.model_validate(fields)
 
 
-def _described(saved: SavedModel, stage: StageConfig) -> SavedModel:
+def described(saved: SavedModel, stage: StageConfig) -> SavedModel:
     """The description of a model that was made of another; what that one measured does not hold for it."""
     card = {name: value for name, value in saved.card.items() if name != "test"}
     return saved.model_copy(update={"stage": stage, "hashes": (), "card": card})
