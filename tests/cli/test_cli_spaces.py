@@ -149,3 +149,13 @@ def test_worst_queries_lie_beside_the_record(runs: Path):
     assert [one.rank for one in part.queries] == sorted((r for r in by_id.values() if r >= 0), reverse=True)[:20]
     assert all(by_id[one.id] == one.rank for one in part.queries)
     assert part.lost == sum(rank < 0 for rank in by_id.values()) == 3
+
+
+def test_export_writes_a_folder_and_refuses_one_that_is_there(runs: Path, tmp_path: Path):
+    arguments = ("export", runs / "joint" / "seed-0", "--cache", runs.parent / "cache", "--format", "torch")
+    result = call(*arguments, "--modality", "b", "--out", tmp_path / "out")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"{tmp_path / 'out'}: b.pt2, b.json\n"
+    assert json.loads((tmp_path / "out" / "b.json").read_text())["key"] == "shared"
+    assert_refused(call(*arguments, "--out", tmp_path / "out"), "There is already a")
+    assert_refused(call(*arguments, "--under", "a+b", "--out", tmp_path / "more"), "'a+b'", "shared")

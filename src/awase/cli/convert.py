@@ -73,6 +73,21 @@ def words(
     )
 
 
+@app.command("peft")
+def peft(
+    adapters: Annotated[Path, typer.Argument(help="Folder with a folder of PEFT's per modality.")],
+    run: Annotated[str, typer.Option(help="The run or saved model that they are for.")],
+    out: Out,
+    key: Annotated[str | None, typer.Option(help="The key they become, audio+text; of a classifier none.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="The cache the run used.")] = None,
+) -> None:
+    """Put adapters that PEFT, or `awase export --format peft`, wrote into a model: a new model folder."""
+    from awase.runner.keyed_model import import_peft
+
+    count = import_peft(run, adapters, out, key=key, cache=cache)
+    print(f"{out}: {count} layers with adapters{'' if key is None else f' of {key}'}")
+
+
 def _words_of(texts: list[Path]) -> Iterator[str]:
     from awase.encoders.word_vocabulary import split_text
 

@@ -24,6 +24,8 @@ class CombinationsConfig(Frozen):
     adapter: AdapterConfig = AdapterConfig(rank=8)
     adapters: dict[str, AdapterConfig] = {}
     """Per modality; one that is not named has `adapter`."""
+    ranks: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Per key, in all modalities; one that is not named has that of `adapter`. Merged keys and loaded ones need it."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Per key; one that is not named has 1."""
     temperatures: dict[str, Annotated[float, Field(gt=0)]] = {}
@@ -45,9 +47,10 @@ class CombinationsConfig(Frozen):
         """The keys whose losses are taken."""
         return self.learn or self.keys
 
-    def adapter_of(self, modality: str) -> AdapterConfig:
-        """The adapter of one modality."""
-        return self.adapters.get(modality, self.adapter)
+    def adapter_of(self, modality: str, key: str) -> AdapterConfig:
+        """The adapter of one modality under a key."""
+        adapter = self.adapters.get(modality, self.adapter)
+        return adapter.model_copy(update={"rank": self.ranks.get(key, adapter.rank)})
 
     @model_validator(mode="after")
     def _check(self) -> "CombinationsConfig":
@@ -55,7 +58,7 @@ class CombinationsConfig(Frozen):
             names = key.split("+")
             if len(set(names)) < 2 or names != sorted(names):
                 raise ValueError(f"A combination is two or more modalities, sorted, like 'audio+text'; given: {key!r}.")
-        for what in (self.learn, self.weights, self.temperatures):
+        for what in (self.learn, self.ranks, self.weights, self.temperatures):
             unknown = sorted(set(what) - set(self.keys))
             if unknown:
                 raise ValueError(f"There is no combination {', '.join(unknown)}; there are {', '.join(self.keys)}.")

@@ -32,10 +32,19 @@ class SentenceMaxPool(nn.Module):
 
     def forward(self, ids: Int[Tensor, "batch words"], table: Float[Tensor, "rows in_dim"]) -> Tensor:
         """(batch, dim). The maximum is taken before ReLU, which changes neither it nor its gradient."""
+        if torch.compiler.is_exporting():
+            return self._each_by_itself(ids, table)
         rows, slots = _distinct(ids)
         projected = self.fc(table[rows].to(self.fc.weight.dtype))  # (distinct words, dim)
         ignored = 0 if self.padding == "masked" else None
         return F.relu(F.embedding_bag(slots, projected, mode="max", padding_idx=ignored))
+
+    def _each_by_itself(self, ids: Tensor, table: Tensor) -> Tensor:
+        """The same without counting words, for a graph of batches of any size; ReLU makes 0 of no word at all."""
+        projected = self.fc(table[ids].to(self.fc.weight.dtype))  # (batch, words, dim)
+        if self.padding == "masked":
+            projected = projected.masked_fill((ids == PAD)[..., None], -torch.inf)
+        return F.relu(projected.amax(dim=1))
 
 
 def _distinct(ids: Int[Tensor, "batch words"]) -> tuple[Int[Tensor, " rows"], Int[Tensor, "batch words"]]:

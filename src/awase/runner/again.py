@@ -14,6 +14,7 @@ from awase.runner.folder import locked
 from awase.runner.loaded import Model
 from awase.runner.resolve import restored
 from awase.runner.setting import Setting, open_setting
+from awase.runner.spec import SavedModel
 from awase.runner.work import look
 
 
@@ -34,8 +35,15 @@ def reopen(folder: Path, *, device: str = "auto", cache: Path | None = None) -> 
     """
     record = read_record(folder)
     model = Model.from_pretrained(folder, device=device, cache=cache)
+    return Reopened(folder, record, model, reopen_setting(folder, record, model.saved, device=device, cache=cache))
+
+
+def reopen_setting(
+    folder: Path, record: Record, saved: SavedModel, *, device: str = "auto", cache: Path | None = None
+) -> Setting:
+    """The data and surroundings of a finished run whose model `saved` describes; raises `ValueError` as `reopen`."""
     hashes = [stage.hash for stage in record.stages]
-    if not set(model.saved.hashes) <= set(hashes) or model.saved.hashes[-1:] != tuple(hashes[-1:]):
+    if not set(saved.hashes) <= set(hashes) or saved.hashes[-1:] != tuple(hashes[-1:]):
         raise ValueError(
             f"The model.json in {folder} belongs to another run than its record; run the experiment again."
         )
@@ -45,7 +53,7 @@ def reopen(folder: Path, *, device: str = "auto", cache: Path | None = None) -> 
     setting = open_setting(experiment, runtime, record.seed, record.fold, ALONE)
     if setting.dataset.fingerprint != record.data["fingerprint"]:
         raise ValueError(f"The data of {folder} has changed since the run; its numbers would not be comparable.")
-    return Reopened(folder, record, model, setting)
+    return setting
 
 
 def evaluate_run(

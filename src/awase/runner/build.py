@@ -94,13 +94,13 @@ def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
 
 def _add_combinations(name: str, encoder: nn.Module, head: nn.Module, config: CombinationsConfig, seed: int) -> None:
     """Gives a modality an adapter for every combination in which it takes part; none of them acts yet."""
-    adapter = config.adapter_of(name)
-    everywhere = adapter.model_copy(update={"targets": "*", "last_layers": None})
-    places = {"encoder": (encoder, adapter), "head": (head, everywhere)}
-    for place, (module, chosen) in places.items():
+    for place, module in {"encoder": encoder, "head": head}.items():
         if config.place not in (place, "both"):
             continue
         for key in (key for key in config.keys if name in key.split("+")):
+            chosen = config.adapter_of(name, key)
+            if place == "head":
+                chosen = chosen.model_copy(update={"targets": "*", "last_layers": None})
             Bank.inject(module, chosen, key=key, seed=part_seed(seed, f"{name}.adapter.{key}.{place}"))
         Bank(module).activate(None)
 

@@ -10,20 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from awase.config import Runtime, TextInput
+from awase.config import TextInput
 from awase.data import Dataset
 from awase.data.labels import LabelTask
 from awase.data.unlabelled import SPLIT
 from awase.evaluation import collect, to_predictions
 from awase.models import Classifier
 from awase.runner.new_rows import open_new_rows
-from awase.runner.restored import restored_model, save_model
-from awase.runner.saved import (
-    OwnEncoders,
-    find_folder,
-    model_file,
-    read_saved,
-)
+from awase.runner.restored import open_model, save_model
+from awase.runner.saved import OwnEncoders
 from awase.runner.setting import resolve_device
 from awase.runner.spec import SavedModel
 from awase.statistics import Predictions
@@ -66,10 +61,7 @@ class Model:
         the Python file they came from. Raises `FileNotFoundError` where there is no model, `ValueError` for another
         format version and for weights that do not fit. Pickled weights, which can run code, are never read.
         """
-        folder = find_folder(source)
-        saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
-        place = Runtime().cache if cache is None else Path(cache)
-        model = restored_model(folder, saved, place)
+        saved, model, place = open_model(source, cache=cache, encoders=encoders)
         if not isinstance(model, Classifier):
             raise ValueError(
                 f"{source} is a joint space, which decides between no classes; in Python load it with awase.Space, and "

@@ -4,12 +4,22 @@ from pathlib import Path
 
 from torch import Tensor
 
+from awase.config import Runtime
 from awase.files import write_text
 from awase.models.parts import part_of
 from awase.runner.build import Model, build_model
 from awase.runner.card import model_card
 from awase.runner.nodes import check_fit, load_tensors
-from awase.runner.saved import MODEL_NAME, WEIGHTS_NAME, read_weights, without_weights
+from awase.runner.saved import (
+    MODEL_NAME,
+    WEIGHTS_NAME,
+    OwnEncoders,
+    find_folder,
+    model_file,
+    read_saved,
+    read_weights,
+    without_weights,
+)
 from awase.runner.spec import SavedModel
 from awase.training.checkpoint import write_tensors
 
@@ -22,6 +32,19 @@ def save_model(folder: Path, saved: SavedModel, model: Model) -> None:
     whole = saved.model_copy(update={"hashes": ()})
     write_text(folder / MODEL_NAME, whole.model_dump_json(indent=1) + "\n")
     write_text(folder / "README.md", model_card(saved))
+
+
+def open_model(
+    source: str | Path, *, cache: Path | None = None, encoders: OwnEncoders | None = None
+) -> tuple[SavedModel, Model, Path]:
+    """The model in a run's folder, in a folder that was saved or on the Hub; what describes it; and the cache used.
+
+    `encoders` are encoders of somebody's own, by modality. Raises as `read_saved` and `restored_model` do.
+    """
+    folder = find_folder(source)
+    saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
+    place = Runtime().cache if cache is None else Path(cache)
+    return saved, restored_model(folder, saved, place), place
 
 
 def restored_model(folder: Path, saved: SavedModel, cache: Path) -> Model:

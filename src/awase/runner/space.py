@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from awase.config import Runtime, TextInput
+from awase.config import TextInput
 from awase.data import Dataset
 from awase.data.unlabelled import SPLIT
 from awase.evaluation import Embedded, embed
 from awase.models import Retrieval
 from awase.runner.loaded import cell
 from awase.runner.new_rows import open_new_rows
-from awase.runner.restored import restored_model, save_model
-from awase.runner.saved import OwnEncoders, find_folder, model_file, read_saved
+from awase.runner.restored import open_model, save_model
+from awase.runner.saved import OwnEncoders
 from awase.runner.setting import resolve_device
 from awase.runner.space_scores import uses_cosine
 from awase.runner.spec import SavedModel
@@ -52,10 +52,7 @@ class Space:
         encoders: OwnEncoders | None = None,
     ) -> "Space":
         """The space in a run's folder, a folder that was saved, or a repository on the Hub; raises as `Model` does."""
-        folder = find_folder(source)
-        saved = read_saved(model_file(folder), encoders or {}, trusted=Path(source).is_dir())
-        place = Runtime().cache if cache is None else Path(cache)
-        model = restored_model(folder, saved, place)
+        saved, model, place = open_model(source, cache=cache, encoders=encoders)
         if not isinstance(model, Retrieval):
             raise ValueError(f"{source} decides between classes and is no joint space; load it with awase.Model.")
         return cls(saved, model, resolve_device(device), place)
