@@ -89,9 +89,10 @@ def test_post_processing_stands_under_its_name(runs: Path):
     assert (given["beta"], given["bank"]) == (2, None)
     run = runs / "joint" / "seed-0"
     heading = "Transductive: the score of a query depends on the other queries."
-    text = call("evaluate", run, "--post", "transductive_dual_softmax", "--direction", "b->text").out
-    assert text.startswith(heading)
-    assert "post-processing transductive_dual_softmax" in text
+    for name in ("transductive_dual_softmax", "transductive_sinkhorn"):
+        text = call("evaluate", run, "--post", name, "--direction", "b->text").out
+        assert text.startswith(heading)
+        assert f"post-processing {name}" in text
     assert heading not in call("evaluate", run, "--post", "query_bank", "--direction", "b->text").out
 
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from awase.objectives import balanced_assignment, transport_plan
+from awase.objectives import ClusterMemory, assignment, balanced_assignment, transport_plan
+from awase.objectives.sinkhorn import potentials
 
 ROWS, CLUSTERS = 7, 3
 
@@ -16,6 +17,42 @@ def test_shares_are_the_rows_of_the_plan():
     shares, labels = balanced_assignment(similarities(0))
     torch.testing.assert_close(shares, ROWS * plan)
     assert torch.equal(labels, plan.argmax(dim=1))
+
+
+def test_a_tiny_epsilon_neither_overflows_nor_changes_the_numbers():
+    """Epsilon 0.002: a plain exponential of cosines is infinite, and of the smallest zero."""
+    generator = torch.Generator().manual_seed(6)
+    unit = torch.nn.functional.normalize
+    rows = unit(torch.randn(59, 11, generator=generator), dim=1)
+    cosines = rows @ unit(torch.randn(13, 11, generator=generator), dim=1).T
+    assert bool((cosines / 0.002).exp().isinf().any())
+    assert bool(((cosines / 0.002).exp() == 0).any())
+    shares, labels = balanced_assignment(cosines, epsilon=0.002)
+    logs = cosines.double() / 0.002
+    for _ in range(3):
+        for j in range(13):
+            logs[:, j] -= logs[:, j].logsumexp(dim=0) + torch.tensor(13.0).log()
+        for i in range(59):
+            logs[i] -= logs[i].logsumexp(dim=0) + torch.tensor(59.0).log()
+    # Scores of up to 500 have an error of 3e-5 in float32.
+    torch.testing.assert_close(shares.double(), 59 * logs.exp(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(59))
+    assert torch.equal(labels, logs.argmax(dim=1))
+
+
+def test_it_is_the_one_sinkhorn(monkeypatch):
+    seen = []
+
+    def watched(logs, *given, **options):
+        seen.append(logs.shape)
+        return potentials(logs, *given, **options)
+
+    monkeypatch.setattr(assignment, "potentials", watched)
+    memory = ClusterMemory(5, num_clusters=CLUSTERS, queue_rows=8, assignment="sinkhorn")
+    memory.step(torch.randn(11, 5, generator=torch.Generator().manual_seed(0)))
+    memory.step(torch.randn(11, 5, generator=torch.Generator().manual_seed(1)))
+    assert seen
+    assert set(seen) == {(1, 11, CLUSTERS)}
 
 
 def test_clusters_become_equal_where_the_nearest_centroid_would_take_all():

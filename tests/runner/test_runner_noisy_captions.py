@@ -41,6 +41,8 @@ def test_spaces_and_their_pairs_learn_from_noisy_captions(space: dict[str, Any],
     (record,) = train(space_experiment(noisy(2), adapters), tmp_path / "runs", tmp_path / "cache")
     assert finite(record)
     assert len(record.stages) == 2
+    posts = {one.protocol["post_processing"] for one in (*record.retrieval.numbers, *record.retrieval.query_bank)}
+    assert posts == {"none", "querybank"}, "nothing transductive without being asked for"
     scenes = record.config["experiment"]["data"]["scenes"]
     assert (scenes["mismatch"], scenes["mismatch_in"], scenes["candidates"]) == (0.5, ["train"], 2)
 

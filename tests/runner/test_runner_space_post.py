@@ -77,9 +77,13 @@ def test_transductive_ways_against_the_formulas():
     assert post_ranks(found, "transductive_sinkhorn", beta).tolist() == expected.tolist()
 
 
-def test_transductive_names_say_so():
-    assert all(POST[name].startswith("transductive") for name in POST if name.startswith("transductive"))
-    assert not POST["query_bank"].startswith("transductive")
+@pytest.mark.parametrize("post", POST)
+def test_what_looks_at_the_other_queries_says_so_in_its_name(post: str):
+    found, bank = sides(hub=3.0), sides(17, seed=5).queries
+    some = torch.arange(0, 23, 3)
+    given = (post, None if post == "none" else 0.3, bank)
+    changes = post_ranks(found, *given)[some].tolist() != post_ranks(found.take(some), *given).tolist()
+    assert changes == POST[post].startswith("transductive")
 
 
 def test_deviation_of_scores():
