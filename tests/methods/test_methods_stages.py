@@ -14,7 +14,7 @@ MODALITIES = pytest.mark.parametrize("modalities", [TWO, THREE], ids=["two", "th
 def context(modalities: tuple[str, ...]) -> MethodContext:
     """Every modality with a training of its own."""
     alone = {name: TrainConfig(epochs=11 + number) for number, name in enumerate(modalities)}
-    return MethodContext(modalities, alone, JOINT)
+    return MethodContext(modalities, alone, JOINT, data_sets=("street", "studio"))
 
 
 def check_first(nodes, modalities, extra_epochs: int = 0) -> None:

@@ -37,13 +37,14 @@ LARGE = ("pmf_l",)
 """`pmf` on encoders 1024 wide: run once, the rest is promised by `pmf`."""
 PAIRS = ("mmbt", "pmf", "pmf_l")
 """Methods that are defined for two modalities."""
-ONE_LABEL = ("pmr",)
+ONE_LABEL = ("continual", "pmr")
 """Methods that are defined for one label per sample."""
 SPACES = ("mcn", "pair_adapters", "pair_heads")
 """Methods whose task is retrieval; test_runner_space_runs.py holds them to the same promises."""
 CLASSIFIERS = set(METHODS) - set(SPACES)
 SETTINGS: dict[str, dict[str, Any]] = {
     "unimodal": {"modality": "a"},
+    "continual": {"policy": "bank", "adapter": {"targets": "*", "rank": 2}},
     "mmlora": {"rank": 2},
     "gradient_blending_online": {"super_epoch": 2},
     "opm": {"start_epoch": 1},
@@ -62,6 +63,8 @@ def experiment(name: str, folder: Path, modalities: tuple[str, ...], many: bool 
     changes: dict[str, Any] = {"probe": False, "missing_rates": (), "seeds": (0,)}
     if many:
         changes["data"] = {"label_separator": "|", "task": "multi_label"}
+    if name == "continual":
+        changes.setdefault("data", {})["stream"] = {"classes": {"wet": ["rain", "snow"], "dry": ["sun"]}}
     method = MethodConfig(method=name, settings=SETTINGS.get(name, {}))
     made = readings(table, modalities, (method,), epochs=3, **changes)
     shorter = made.joint.model_copy(update={"batch_size": 16})
@@ -126,7 +129,7 @@ def check_outputs(record: Record, folder: Path, rows: int) -> None:
 
 def test_the_sweep_knows_every_method():
     assert {*TOKENS, *ONE_LABEL, *SETTINGS, *PAIRS} <= set(METHODS)
-    assert len(CLASSIFIERS) == 20
+    assert len(CLASSIFIERS) == 21
     assert set(METHODS) - CLASSIFIERS == set(SPACES)
 
 

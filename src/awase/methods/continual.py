@@ -10,16 +10,17 @@ from awase.methods.joint import ON_HEADS, trained_parts
 Policy = Literal["naive", "freeze", "replay", "lwf", "ewc", "bank", "alone"]
 StreamFusion = Literal["late_mean", "sum", "concat", "mlp"]
 
+TRAININGS = ("training", "first_training")
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "naive": (),
-    "freeze": (),
-    "replay": ("share",),
-    "lwf": ("distillation", "distilled", "temperature"),
-    "ewc": ("strength", "fisher_rows"),
-    "bank": ("adapter", "base"),
-    "alone": (),
+    "naive": TRAININGS,
+    "freeze": TRAININGS,
+    "replay": ("share", *TRAININGS),
+    "lwf": ("distillation", "distilled", "temperature", *TRAININGS),
+    "ewc": ("strength", "fisher_rows", *TRAININGS),
+    "bank": ("adapter", "base", *TRAININGS),
+    "alone": ("first_training",),
 }
-"""The settings that a policy reads besides those that all of them do."""
+"""The settings that a policy reads besides `fusion`."""
 
 
 def continual(
@@ -35,7 +36,7 @@ def continual(
     adapter: AdapterConfig | None = None,
     base: Literal["first", "initial"] | None = None,
     training: Changes | None = None,
-    later: Changes | None = None,
+    first_training: Changes | None = None,
 ) -> list[Node]:
     """A stage per data set of the stream, in its order; each trains and validates on the rows of that data set alone.
 
@@ -50,8 +51,8 @@ def continual(
       `first` stage, which answers for its data set, or the `initial` weights. A row is answered by its data set's.
     - `alone`: every stage begins from the initial weights, a model per data set: how well each can be learned.
 
-    The first stage trains as stages from the initial weights do, with the changes `training`; the others as those that
-    begin from earlier stages, with the changes `later`. Joint training on all rows is the method `joint`.
+    A stage from the initial weights trains as such stages do, with the changes `first_training`; the others as those
+    that begin from earlier stages, with the changes `training`. Joint training on all rows is the method `joint`.
     Raises `ValueError` for data that is no stream of two or more data sets, for a setting that the policy does not
     read, and for a bank over a fusion without heads or of a data set whose name cannot be part of a parameter's.
     Sources: LwF (Li and Hoiem, ECCV 2016), EWC (Kirkpatrick et al., PNAS 2017).
@@ -65,10 +66,14 @@ def continual(
         "fisher_rows": fisher_rows,
         "adapter": adapter,
         "base": base,
+        "training": training,
+        "first_training": first_training,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     _check(context, policy, fusion, chosen)
-    own = _Stages(context, policy, fusion, changed(context.joint_from_start, training), changed(context.joint, later))
+    own = _Stages(
+        context, policy, fusion, changed(context.joint_from_start, first_training), changed(context.joint, training)
+    )
     return list(own.bank(chosen) if policy == "bank" else own.sequence(chosen))
 
 
@@ -163,6 +168,8 @@ def _check(context: MethodContext, policy: str, fusion: str, chosen: dict[str, A
         raise ValueError(f"The policy {policy!r} does not read {', '.join(unread)}: {said}.")
     if chosen.get("distilled") == "features" and "temperature" in chosen:
         raise ValueError("Features are distilled without a temperature; it is for distilled=logits.")
+    if chosen.get("base") == "initial" and "first_training" in chosen:
+        raise ValueError("A bank over the initial weights has no stage of its own before it; change its `training`.")
     if policy == "bank":
         _check_bank(context, fusion)
 
