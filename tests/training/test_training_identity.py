@@ -54,6 +54,8 @@ UNREAD = {
     (StageConfig, "only_if"): "whether the stage is run at all does not change what it is",
 }
 
+UNREAD_INSIDE = {"retrieval.combinations.ensemble": "routes are calibrated after the training"}
+
 AUGMENT = (Crop(), Flip(), TimeShift(), SpecAugment(), Noise(), PixelNoise(), Occlusion())
 INPUTS = {
     "video": VideoInput(column="v", augment=AUGMENT, window_s=1.5),
@@ -128,7 +130,7 @@ def other_value(value: Any, annotation: Any) -> Any:
     if isinstance(value, int):
         return value + 1
     if isinstance(value, float):
-        return value / 2 + 0.125
+        return value / 2 + 0.13  # of 0.26 alone the same
     if isinstance(value, str):
         return value + "x"
     raise AssertionError(f"no other value for {value!r}: {annotation}")
@@ -223,8 +225,13 @@ def test_the_walk_finds_every_field():
 
 def test_every_field_of_a_stage_changes_its_address():
     hashes = {"as it is": address()}
-    hashes |= {where: address(stage) for where, stage in stage_changes()}
+    hashes |= {where: address(stage) for where, stage in stage_changes() if where not in UNREAD_INSIDE}
     assert len(set(hashes.values())) == len(hashes)
+
+
+def test_what_is_only_used_after_the_training_does_not():
+    changes = dict(stage_changes())
+    assert {address(changes[where]) for where in UNREAD_INSIDE} == {address()}
 
 
 def test_every_field_of_an_input_changes_the_address():

@@ -37,6 +37,8 @@ class CombinationsConfig(Frozen):
     """Whether a combination's loss also reaches the shared parts where these learn, or adapters alone."""
     execution: Literal["batched", "loop"] = "batched"
     """All keys in one pass, or one after the other: the same numbers."""
+    ensemble: float = Field(0.25, ge=0, le=1)
+    """Weight of the shared space where an ensemble of it and a key is tried on validation, after the training."""
 
     @property
     def learned(self) -> tuple[str, ...]:

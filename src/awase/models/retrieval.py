@@ -64,16 +64,20 @@ class Retrieval(nn.Module):
         """The embeddings of features, float32, not normalised."""
         return {name: self.projections[name](value.pooled).float() for name, value in encoded.items()}
 
-    def forward(self, batch: Batch, *, known: Mapping[str, Encoded] | None = None) -> RetrievalOutput:
+    def forward(
+        self, batch: Batch, *, known: Mapping[str, Encoded] | None = None, keys: Collection[str] | None = None
+    ) -> RetrievalOutput:
         """The embeddings of a batch, and the features rebuilt from them where there are heads for it.
 
-        `known` are features that need not be computed. Of a modality with several candidates per sample every one is
-        encoded and projected; embedding, features and what is rebuilt are of the first real one.
+        `known` are features that need not be computed; `keys` the combinations that are (None: all). Of a modality
+        with several candidates per sample every one is encoded and projected; embedding, features and what is rebuilt
+        are of the first real one.
         """
         several = {name: mask for name, mask in batch.candidates.items() if name in self.encoders}
         every = {name: encode_candidates(self.encoders[name], batch.inputs[name], several[name]) for name in several}
         firsts = {name: first_candidate(every[name], several[name]) for name in several}
-        keyed = self._features(batch, several)
+        wanted = tuple(key for key in self.combinations if keys is None or key in keys)
+        keyed = self._features(batch, several, wanted)
         alone = {name: shared for name, (shared, _) in keyed.items()}
         encoded = encode_batch(self.encoders, batch, {**(known or {}), **firsts, **alone})
         rows = self.embed(every)  # (batch * candidates, dim)
@@ -84,7 +88,7 @@ class Retrieval(nn.Module):
         }
         rebuilt = {name: head(embeddings[name]).float() for name, head in self.reconstructions.items()}
         candidates = {name: rows[name].unflatten(0, mask.shape) for name, mask in several.items()}
-        combined = self._combined(encoded, {name: features for name, (_, features) in keyed.items()})
+        combined = self._combined(encoded, {name: features for name, (_, features) in keyed.items()}, wanted)
         return RetrievalOutput(embeddings, encoded, rebuilt, candidates, combined)
 
     def _block_encoder(self, name: str) -> BlockEncoder:
@@ -92,14 +96,15 @@ class Retrieval(nn.Module):
         assert isinstance(encoder, BlockEncoder), "the runner wraps every encoder"
         return encoder
 
-    def _keys(self, name: str) -> tuple[str, ...]:
-        """The combinations in which a modality takes part."""
-        return tuple(key for key in self.combinations if name in key.split("+"))
-
-    def _features(self, batch: Batch, several: Collection[str]) -> dict[str, tuple[Encoded, Tensor]]:
-        """Of every modality whose encoder has adapters: its encoding, and its features (keys, batch, dim)."""
+    def _features(
+        self, batch: Batch, several: Collection[str], wanted: Sequence[str]
+    ) -> dict[str, tuple[Encoded, Tensor]]:
+        """Of every modality whose encoder has adapters of what is wanted: encoding and features (keys, batch, dim)."""
         found = {}
         for name in self.adapted:
+            keys = keys_with(name, wanted)
+            if not keys:
+                continue
             if name in several:
                 raise ValueError(f"{name!r} has several inputs per sample, which adapters in its encoder cannot take.")
             if name in batch.inputs and len(batch):
@@ -108,19 +113,22 @@ class Retrieval(nn.Module):
                     self._block_encoder(name),
                     batch.inputs[name],
                     rows,
-                    self._keys(name),
+                    keys,
                     execution=self.execution,
                     apart=self.apart,
                 )
         return found
 
     def _combined(
-        self, encoded: Mapping[str, Encoded], features: Mapping[str, Float[Tensor, "keys batch dim"]]
+        self,
+        encoded: Mapping[str, Encoded],
+        features: Mapping[str, Float[Tensor, "keys batch dim"]],
+        wanted: Sequence[str],
     ) -> dict[str, dict[str, Tensor]]:
         """Combination -> modality -> embedding; the shared features go into a projection where no others are."""
-        combined: dict[str, dict[str, Tensor]] = {key: {} for key in self.combinations}
+        combined: dict[str, dict[str, Tensor]] = {key: {} for key in wanted}
         for name in self.modalities:
-            keys = self._keys(name)
+            keys = keys_with(name, wanted)
             if not keys:
                 continue
             pooled = encoded[name].pooled.detach() if self.apart else encoded[name].pooled
@@ -133,3 +141,8 @@ class Retrieval(nn.Module):
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Part name -> state name -> tensor, covering every entry of the state dictionary exactly once."""
         return parts_of(self)
+
+
+def keys_with(name: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """The combinations in which a modality takes part."""
+    return tuple(key for key in keys if name in key.split("+"))
