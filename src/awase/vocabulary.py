@@ -45,3 +45,33 @@ class Combination:
 
 
 SHARED = Combination(frozenset())
+
+
+@dataclass(frozen=True)
+class Task:
+    """What asks and what is found, both sets of modalities, written `audio+video->text`."""
+
+    query: Combination
+    target: Combination
+
+    @classmethod
+    def parse(cls, text: str) -> "Task":
+        """The task that is written so, in any order of names: `video+audio->text` is `audio+video->text`.
+
+        Raises `ValueError` for what is none: a side without a modality, or a modality on both sides.
+        """
+        query, arrow, target = text.partition("->")
+        try:
+            if not arrow or set(query.split("+")) & set(target.split("+")):
+                raise ValueError("each side has modalities, and none is on both")
+            return cls(Combination.of(query.split("+")), Combination.of(target.split("+")))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no task, like 'text->video' or 'audio+video->text': {error}.") from None
+
+    @property
+    def key(self) -> str:
+        """The combination of all that takes part: whose adapters are exactly this task's."""
+        return str(Combination(self.query.modalities | self.target.modalities))
+
+    def __str__(self) -> str:
+        return f"{self.query}->{self.target}"

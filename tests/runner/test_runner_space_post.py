@@ -5,7 +5,8 @@ import torch
 
 from awase.evaluation import Direction, Embedded, ranks_from_scores, ranks_of
 from awase.evaluation.directions import Sides, sides_of
-from awase.runner.space_post import POST, SHARPNESS, choose_beta, post_ranks, score_deviation
+from awase.evaluation.routes import score_moments
+from awase.runner.space_post import POST, SHARPNESS, choose_beta, post_ranks
 
 
 def sides(num: int = 23, *, seed: int = 0, cosine: bool = False, hub: float = 0.0) -> Sides:
@@ -89,15 +90,16 @@ def test_what_looks_at_the_other_queries_says_so_in_its_name(post: str):
 def test_deviation_of_scores():
     found = sides()
     scores = (found.queries @ found.gallery[found.there].T).double()
-    torch.testing.assert_close(score_deviation(found), scores.std(correction=0))
-    flat = replace(found, queries=torch.ones(23, 11), gallery=torch.ones(23, 11))
-    assert float(score_deviation(flat)) == 1.0
+    mean, deviation = score_moments(found.queries, found.gallery[found.there])
+    assert mean == pytest.approx(float(scores.mean()), rel=1e-5)  # scores of float32
+    assert deviation == pytest.approx(float(scores.std(correction=0)), rel=1e-5)
+    assert score_moments(torch.ones(23, 11), torch.ones(23, 11)) == (11.0, 1.0)
 
 
 @pytest.mark.parametrize("post", ["query_bank", "transductive_dual_softmax"])
 def test_beta_is_the_best_on_validation_with_a_bank_of_its_own(post: str):
     found = sides(37, hub=3.0)
-    scale = float(score_deviation(found))
+    scale = score_moments(found.queries[found.asked], found.gallery[found.there])[1]
     asking = found.take(torch.arange(0, 37, 2)) if post == "query_bank" else found
     bank = found.queries[1::2] if post == "query_bank" else None
     tried = []

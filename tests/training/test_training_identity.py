@@ -38,6 +38,7 @@ from awase.config import (
     SpaceConfig,
     SpecAugment,
     StageConfig,
+    StageStream,
     TargetsConfig,
     TextInput,
     TimeShift,
@@ -56,6 +57,8 @@ UNREAD = {
     (StageConfig, "derived"): "the derived values stand for the names of the decisions",
     (StageConfig, "only_if"): "whether the stage is run at all does not change what it is",
 }
+
+UNREAD_INSIDE = {"retrieval.combinations.ensemble": "routes are calibrated after the training"}
 
 AUGMENT = (Crop(), Flip(), TimeShift(), SpecAugment(), Noise(), PixelNoise(), Occlusion())
 INPUTS = {
@@ -107,6 +110,7 @@ STAGE = StageConfig(
         begin=("queue",),
     ).model_copy(update={"kept": KEPT}),
     derived={"weights": "weights"},
+    stream=StageStream(data_sets=("second",), earlier=("first",), keys=("first", "second")),
 )
 AROUND = Surroundings(
     data_fingerprint="f00d",
@@ -148,7 +152,7 @@ def other_value(value: Any, annotation: Any) -> Any:
     if isinstance(value, int):
         return value + 1
     if isinstance(value, float):
-        return value / 2 + 0.125
+        return value / 2 + 0.13  # of 0.26 alone the same
     if isinstance(value, str):
         return value + "x"
     raise AssertionError(f"no other value for {value!r}: {annotation}")
@@ -248,7 +252,7 @@ def test_the_walk_finds_every_field():
 
 def test_every_field_of_a_stage_changes_its_address():
     hashes = {"as it is": address()}
-    hashes |= {where: address(stage) for where, stage in stage_changes()}
+    hashes |= {where: address(stage) for where, stage in stage_changes() if where not in UNREAD_INSIDE}
     assert len(set(hashes.values())) == len(hashes)
 
 
@@ -260,6 +264,17 @@ def test_a_space_without_targets_has_the_address_that_it_had_before_there_were_a
     assert stage_hash(plain) != stage_hash(drawn)
     del drawn["stage"]["retrieval"]["targets"]
     assert stage_hash(plain) == stage_hash(drawn)
+
+
+def test_a_stage_of_no_stream_has_the_address_that_it_had_before_there_were_any():
+    plain = stage_document(STAGE.model_copy(update={"stream": None}), [], "", AROUND, {})
+    assert "stream" not in plain["stage"]
+    assert "stream" in stage_document(STAGE, [], "", AROUND, {})["stage"]
+
+
+def test_what_is_only_used_after_the_training_does_not():
+    changes = dict(stage_changes())
+    assert {address(changes[where]) for where in UNREAD_INSIDE} == {address()}
 
 
 def test_every_field_of_an_input_changes_the_address():

@@ -41,6 +41,8 @@ class CombinationsConfig(Frozen):
     """All keys in one pass, or one after the other: the same numbers. cached: in one pass, and what lies below the
     adapters of an encoder that stands still is computed once per sample and kept in memory; of an encoder that learns,
     or whose input is drawn anew each epoch, as batched."""
+    ensemble: float = Field(0.25, ge=0, le=1)
+    """Weight of the shared space where an ensemble of it and a key is tried on validation, after the training."""
 
     @property
     def learned(self) -> tuple[str, ...]:

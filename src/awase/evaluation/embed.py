@@ -10,6 +10,7 @@ from torch import Tensor
 from awase.fusion.rows import evaluating
 from awase.models import Retrieval
 from awase.types import Batch, Below, Encoded, RetrievalOutput
+from awase.vocabulary import SHARED_NAME
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,24 @@ class Embedded:
     the other modalities the samples of a clip are the same. Empty where a sample is a clip."""
     keyed: dict[str, dict[str, Float[Tensor, "samples dim"]]] = field(default_factory=dict)
     """Combination of modalities (`audio+text`) -> modality -> embeddings under that combination's adapters."""
+    key: str | None = None
+    """What `embeddings` are under where only one key is there: a combination or `shared`; None: shared, beside
+    `keyed`."""
 
     def under(self, modalities: Collection[str]) -> "Embedded":
         """What these modalities are compared with: their combination's own embeddings, where it has adapters."""
         own = self.keyed.get("+".join(sorted(modalities)))
         return self if own is None else replace(self, embeddings={**self.embeddings, **own}, keyed={})
+
+    def of_key(self, key: str) -> "Embedded":
+        """The embeddings under one key, `shared` or a combination; raises `ValueError` where they were not made."""
+        if key == (self.key or SHARED_NAME):
+            return replace(self, keyed={}, key=key)
+        if key not in self.keyed:
+            known = ", ".join((self.key or SHARED_NAME, *self.keyed))
+            raise ValueError(f"These samples are not embedded under {key}; they are under {known}.")
+        own = self.keyed[key]
+        return replace(self, embeddings=own, present={name: self.present[name] for name in own}, keyed={}, key=key)
 
     @property
     def clips(self) -> Int[Tensor, " samples"]:
@@ -47,6 +61,7 @@ class Embedded:
             {name: values[rows] for name, values in self.embeddings.items()},
             {name: there[rows] for name, there in self.present.items()},
             keyed={key: {name: value[rows] for name, value in own.items()} for key, own in self.keyed.items()},
+            key=self.key,
         )
 
     def __len__(self) -> int:
@@ -67,17 +82,19 @@ def embed(
     device: torch.device | str,
     *,
     known: Callable[[Batch], Mapping[str, Encoded | Below]] | None = None,
+    keys: Collection[str] | None = None,
 ) -> Embedded:
     """The embeddings of one pass without gradients; the modes of all modules are put back.
 
-    `known` gives features that need not be computed. Raises `ValueError` where there is no sample.
+    `known` gives features that need not be computed; `keys` names the combinations that are (None: all). Raises
+    `ValueError` where there is no sample.
     """
     parts: list[Embedded] = []
     with evaluating(model), torch.no_grad():
         for batch in batches:
             if len(batch):
                 moved = batch.to(device)
-                output = model(moved) if known is None else model(moved, known=known(moved))
+                output = model(moved, known=None if known is None else known(moved), keys=keys)
                 parts.append(_part(batch, model.modalities, output))
     if not parts:
         raise ValueError("There is no sample to embed: no row of the split has any of the modalities.")

@@ -1,6 +1,6 @@
 """Several encoders, one space: each modality's features projected to where they can be compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -64,17 +64,21 @@ class Retrieval(nn.Module):
         """The embeddings of features, float32, not normalised."""
         return {name: self.projections[name](value.pooled).float() for name, value in encoded.items()}
 
-    def forward(self, batch: Batch, *, known: Mapping[str, Encoded | Below] | None = None) -> RetrievalOutput:
+    def forward(
+        self, batch: Batch, *, known: Mapping[str, Encoded | Below] | None = None, keys: Collection[str] | None = None
+    ) -> RetrievalOutput:
         """The embeddings of a batch, and the features rebuilt from them where there are heads for it.
 
-        `known` are features that need not be computed, or what lies below the adapters of an encoder. Of a modality
-        with several candidates per sample every one is encoded and projected, under every key too; embedding, features
-        and what is rebuilt are of the first real one.
+        `known` are features that need not be computed, or what lies below the adapters of an encoder; `keys` the
+        combinations that are wanted (None: all). Of a modality with several candidates per sample every one is encoded
+        and projected, under every key too; embedding, features and what is rebuilt are of the first real one.
         """
         several = {name: mask for name, mask in batch.candidates.items() if name in self.encoders}
         below = {name: value for name, value in (known or {}).items() if isinstance(value, Below)}
         done = {name: value for name, value in (known or {}).items() if isinstance(value, Encoded)}
-        keyed = self._features(batch, several, below)
+        done |= {name: value.shared for name, value in below.items()}
+        wanted = tuple(key for key in self.combinations if keys is None or key in keys)
+        keyed = self._features(batch, several, below, wanted)
         alone = {name: shared for name, (shared, _) in keyed.items()}
         every = {
             name: alone[name] if name in alone else encode_candidates(self.encoders[name], batch.inputs[name], mask)
@@ -91,7 +95,7 @@ class Retrieval(nn.Module):
         rebuilt = {name: head(embeddings[name]).float() for name, head in self.reconstructions.items()}
         candidates = {name: rows[name].unflatten(0, mask.shape) for name, mask in several.items()}
         rows_of = {name: every[name] if name in several else encoded[name] for name in encoded}
-        combined = self._combined(rows_of, {name: features for name, (_, features) in keyed.items()})
+        combined = self._combined(rows_of, {name: features for name, (_, features) in keyed.items()}, wanted)
         return RetrievalOutput(embeddings, encoded, rebuilt, candidates, *_divided(combined, several))
 
     def _block_encoder(self, name: str) -> BlockEncoder:
@@ -99,20 +103,21 @@ class Retrieval(nn.Module):
         assert isinstance(encoder, BlockEncoder), "the runner wraps every encoder"
         return encoder
 
-    def _keys(self, name: str) -> tuple[str, ...]:
-        """The combinations in which a modality takes part."""
-        return tuple(key for key in self.combinations if name in key.split("+"))
-
     def _features(
-        self, batch: Batch, several: Mapping[str, Bool[Tensor, "batch _"]], below: Mapping[str, Below]
+        self,
+        batch: Batch,
+        several: Mapping[str, Bool[Tensor, "batch _"]],
+        below: Mapping[str, Below],
+        wanted: Sequence[str],
     ) -> dict[str, tuple[Encoded, Tensor]]:
-        """Of every modality whose encoder has adapters: its encoding, and its features (keys, rows, dim).
+        """Of every modality whose encoder has adapters of what is wanted: encoding and features (keys, rows, dim).
 
         A row is a sample, or a candidate where a sample has several.
         """
         found = {}
         for name in self.adapted:
-            if (name in batch.inputs or name in below) and len(batch):
+            keys = keys_with(name, wanted)
+            if keys and (name in batch.inputs or name in below) and len(batch):
                 inputs, rows = below[name] if name in below else batch.inputs[name], presence_of(batch, name)
                 if name in several:
                     inputs = map_inputs(batch.inputs[name], lambda value: value.flatten(0, 1))
@@ -121,19 +126,22 @@ class Retrieval(nn.Module):
                     self._block_encoder(name),
                     inputs,
                     rows,
-                    self._keys(name),
+                    keys,
                     execution=self.execution,
                     apart=self.apart,
                 )
         return found
 
     def _combined(
-        self, encoded: Mapping[str, Encoded], features: Mapping[str, Float[Tensor, "keys rows dim"]]
+        self,
+        encoded: Mapping[str, Encoded],
+        features: Mapping[str, Float[Tensor, "keys rows dim"]],
+        wanted: Sequence[str],
     ) -> dict[str, dict[str, Tensor]]:
         """Combination -> modality -> embedding; the shared features go into a projection where no others are."""
-        combined: dict[str, dict[str, Tensor]] = {key: {} for key in self.combinations}
+        combined: dict[str, dict[str, Tensor]] = {key: {} for key in wanted}
         for name in self.modalities:
-            keys = self._keys(name)
+            keys = keys_with(name, wanted)
             if not keys:
                 continue
             pooled = encoded[name].pooled.detach() if self.apart else encoded[name].pooled
@@ -165,3 +173,8 @@ def _divided(combined: Keyed, several: Mapping[str, Bool[Tensor, "batch _"]]) ->
         for key, values in combined.items()
     }
     return firsts, every
+
+
+def keys_with(name: str, keys: Sequence[str]) -> tuple[str, ...]:
+    """The combinations in which a modality takes part."""
+    return tuple(key for key in keys if name in key.split("+"))

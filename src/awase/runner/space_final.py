@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from awase.config import RetrievalConfig
+from awase.digest import tensors_digest
 from awase.evaluation import Direction, Embedded, directions, ranks_of
 from awase.evaluation.directions import Sides, parsed, ranks_between, sides_of
 from awase.evaluation.shape import shape_of
 from awase.records import Metric, RetrievalRecord, SpaceNumber
 from awase.runner.nodes import NodeRunner, StageResult
+from awase.runner.routing import Routing, routing_of, write_routing
 from awase.runner.setting import Setting
 from awase.runner.space_bank import bank_numbers
 from awase.runner.space_files import write_embeddings, write_samples
@@ -72,6 +74,8 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
     write_worst(folder, worst)
     config = last.stage.retrieval
     assert config is not None, "the stage has a joint space"
+    if config.combinations is not None:
+        write_routing(folder, routing_of_run(runner, last, config, folder))
     record = RetrievalRecord(
         score="cosine" if uses_cosine(config) else "dot",
         pairs={name: own_pairs(result) for name, result in runner.stages.items()},
@@ -80,6 +84,22 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         geometry=shapes,
     )
     return tuple(metrics_of(numbers, last.stage.name)), record
+
+
+def routing_of_run(runner: NodeRunner, last: StageResult, config: RetrievalConfig, folder: Path) -> Routing:
+    """The table of routes, from the embeddings of validation that were just written."""
+    assert config.combinations is not None, "the stage has adapters of combinations"
+    setting = runner.setting
+    return routing_of(
+        folder,
+        last.stage.name,
+        model=tensors_digest(runner.space(last).state_dict()),
+        keys=config.combinations.keys,
+        alpha=config.combinations.ensemble,
+        cosine=uses_cosine(config),
+        seed=setting.seed,
+        device=setting.device,
+    )
 
 
 def worst_of(

@@ -9,6 +9,7 @@ from torch import Tensor
 from awase.evaluation import exact_ranks
 from awase.evaluation.directions import Sides, ranks_between
 from awase.evaluation.postprocess import QUERY_BANK, query_bank_normalised
+from awase.evaluation.routes import score_moments
 from awase.evaluation.transductive import (
     transductive_dual_softmax_ranks,
     transductive_inverted_softmax,
@@ -93,7 +94,7 @@ def choose_beta(val: Sides, post: str) -> float:
     if post in BANKS:
         every = torch.arange(len(val.queries), device=val.queries.device)
         asking, bank = val.take(every[0::2]), val.queries[1::2]
-    scale = float(score_deviation(val))
+    scale = score_moments(val.queries[val.asked], val.gallery[val.there])[1]
     tried = []
     for sharpness in SHARPNESS:
         beta = sharpness / scale
@@ -105,12 +106,3 @@ def choose_beta(val: Sides, post: str) -> float:
 def has_bank(val: Sides) -> bool:
     """Whether validation has enough queries, and an item, to choose beta on: 4 queries."""
     return int(val.asked.sum()) >= LEAST_QUERIES and bool(val.there.any())
-
-
-def score_deviation(sides: Sides) -> Float[Tensor, ""]:
-    """The standard deviation of all scores, from means alone: no matrix of all pairs; 1 where all are the same."""
-    queries, items = sides.queries[sides.asked].double(), sides.gallery[sides.there].double()
-    mean = queries.mean(0) @ items.mean(0)
-    square = ((queries.T @ queries) * (items.T @ items)).sum() / (len(queries) * len(items))
-    deviation = (square - mean**2).clamp(min=0).sqrt()
-    return deviation if float(deviation) > 1e-9 else torch.ones_like(deviation)

@@ -23,6 +23,13 @@ REVISIONS = {
 """Raised by hand, one per component, when a change of its code changes results."""
 
 
+UNREAD: Any = {
+    **dict.fromkeys(("name", "start", "teachers", "derived", "only_if"), True),
+    "retrieval": {"combinations": {"ensemble": True}},
+}
+"""Fields of a stage that say nothing of what it trains."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What surrounds a stage and can change its numbers."""
@@ -56,9 +63,9 @@ def stage_document(
     with, `derived` the values that were derived for it. The stage's own name is left out: the same
     work under another name is the same work.
     """
-    unread = {"name", "start", "teachers", "derived", "only_if"}
     # Stages that are of no stream keep the address that they had before there were streams.
-    body = stage.model_dump(mode="json", exclude=unread if stage.stream is not None else unread | {"stream"})
+    streamless = {} if stage.stream is not None else {"stream": True}
+    body = stage.model_dump(mode="json", exclude={**UNREAD, **streamless})
     return {
         "stage": body,
         "derived": dict(derived),
