@@ -29,6 +29,7 @@ from awase.config import (
 )
 from awase.experiments.comparison import every_method, mmlora_and_controls, table_methods, token_methods
 from awase.experiments.spaces import SMALL, controlled
+from awase.experiments.spaces import policies as every_policy
 
 WINDOW_S = 0.6
 BABBLE = Noise(source="babble", low_db=-10, high_db=-10, voices=4)
@@ -97,6 +98,12 @@ def sentences_shifted() -> Experiment:
     experiment = _sentences("sentences_shifted", (TimeShift(max_s=0.5),))
     plain = [method for method in experiment.methods if method.label in ("joint", "av_t", "vt_a", "at_v")]
     return experiment.model_copy(update={"methods": tuple(plain)})
+
+
+def policies() -> Experiment:
+    """Three orders of adding a modality to sentences under every policy, joint training and every pair alone."""
+    experiment = _sentences("sentences_policies", ())
+    return experiment.model_copy(update={"methods": every_policy(tuple(experiment.data.inputs), SMALL, EPOCHS)})
 
 
 EPOCHS = 30

@@ -17,6 +17,7 @@ from awase.data import inferred
 from awase.experiments import EXPERIMENTS
 from awase.experiments.comparison import mmlora_and_controls, table_methods, token_methods
 from awase.experiments.spaces import SMALL, controlled, joint_spaces
+from awase.experiments.spaces import policies as every_policy
 from awase.methods.mcn import all_pairs
 
 MODALITIES = ("video", "audio")
@@ -62,6 +63,23 @@ def retrieval() -> Experiment:
             "methods": methods,
             "joint": TrainConfig(epochs=epochs, batch_size=32, learning_rate=2e-3, warmup_epochs=1),
             "seeds": (0, 1),
+        }
+    )
+
+
+def policies() -> Experiment:
+    """Three orders of adding a modality under every policy against forgetting, joint training and every pair alone.
+
+    `awase run benchmarks/scenes.py::policies --threads 1 --out runs/scenes_policies`. As `retrieval`, with 300 clips
+    and 16 epochs.
+    """
+    data = inferred(DataConfig(dataset="scenes", task="retrieval", scenes=ScenesConfig(num_train=300)))
+    epochs = 16
+    return joint_spaces("scenes_policies", data).model_copy(
+        update={
+            "methods": every_policy(tuple(data.inputs), SMALL, epochs),
+            "joint": TrainConfig(epochs=epochs, batch_size=32, learning_rate=2e-3, warmup_epochs=1),
+            "seeds": (0, 1, 2),
         }
     )
 

@@ -131,6 +131,25 @@ def test_the_projector_of_ckc_learns():
     assert set(under("ckc")[1].train) == {*under()[1].train, "objective"}
 
 
+def test_dns_trains_old_heads_but_not_old_encoders():
+    linear = {**COSINES, "space": {"dim": 5, "projection": "linear"}}
+    _, second = under("dns", retrieval=linear)
+    assert set(second.train) == {"video.head", "audio.head", "text.encoder", "text.head"}
+    with pytest.raises(ValueError, match=r"audio, video would have another: set space\.projection"):
+        under("dns")
+
+
+def test_low_rank_trains_adapters_of_the_old_towers_and_merges_them():
+    _, second, third = under({"name": "low_rank", "rank": 3})
+    assert set(second.train) == parts(("text",)) | {
+        *("video.adapter", "audio.adapter"),
+        *("video.reconstruction", "audio.reconstruction"),
+    }
+    assert {name: adapter.rank for name, adapter in second.adapters.items()} == {"video": 3, "audio": 3}
+    assert (third.name, third.train, third.start, third.adapters) == ("merged", (), ("joint",), {})
+    assert third.retrieval == under()[1].retrieval
+
+
 def test_the_bank_trains_the_new_tower_and_adapters_of_its_pairs():
     first, second = under({"name": "bank", "whole": True, "combination": {"place": "both"}})
     assert first == under()[0]

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], float, tuple[int, ...]]] = {
 
 def beside(batches: Shares, world: World) -> Replayed:
     """The batches, each followed by three of seven samples of a reservoir, of which the first process has one."""
-    return Replayed(batches, Shares(rows_of(7, seed=8), 3, world, (1,)))  # type: ignore[arg-type]
+    return Replayed(batches, Shares(rows_of(7, seed=8), 3, world, (1,)))
 
 
 def train(name: str, world: World) -> dict[str, Tensor]:

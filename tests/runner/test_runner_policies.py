@@ -16,6 +16,7 @@ from awase.models import Retrieval
 from awase.runner.known import KnownFeatures
 from awase.runner.space_fisher import pairs_fisher
 from awase.runner.space_kept import Elastic, Kept, old_parameters
+from awase.runner.space_null import null_space
 from awase.runner.space_teacher import Teacher
 from awase.types import Batch
 
@@ -162,6 +163,24 @@ def test_the_teacher_stands_still_and_reads_still_encoders_features_from_the_mod
     assert not any(value.requires_grad for value in (*after.values(), *teacher.projections.parameters()))
 
 
+def test_the_teacher_takes_the_first_real_candidate_as_the_model_does() -> None:
+    stage, batch = stage_with({"name": "feature_distillation"}), rows_of(7)
+    mask = torch.rand(7, 3, generator=torch.Generator().manual_seed(2)) > 0.5
+    several = torch.randn(7, 3, WIDTHS["a"], generator=torch.Generator().manual_seed(3))
+    batch = replace(
+        batch,
+        inputs={**batch.inputs, "a": several},
+        present={**batch.present, "a": mask.any(dim=1)},
+        complete=batch.complete - {"a"},
+        candidates={"a": mask},
+    )
+    model = model_of(stage)
+    output = model(batch)
+    found = Teacher(model, ("a", "v"), ())(batch, output.encoded)
+    for name in ("a", "v"):
+        assert torch.equal(found[name], output.embeddings[name])
+
+
 def with_reservoir(batch: Batch, size: int) -> Batch:
     """The last `size` samples are of a reservoir, which lacks t."""
     late = torch.arange(len(batch)) >= len(batch) - size
@@ -253,6 +272,35 @@ def test_ewc_is_half_the_weighted_squared_way_and_pulls_back() -> None:
     gradients = torch.autograd.grad(found, list(parameters.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
         torch.testing.assert_close(gradient, 3 * fisher[name] * (parameters[name] - anchors[name]).detach())
+
+
+def test_dns_leaves_every_old_score_and_lets_the_heads_move() -> None:
+    """v's head takes 7 features, a's 9, of 3 and 2 samples: most directions are free, and one head at a time moves."""
+    stage, batch = stage_with({"name": "dns"}, space={"dim": DIM, "projection": "linear"}), rows_of(4, seed=9)
+    batch.present["v"][3], batch.present["a"][2:] = False, False
+    batch = replace(batch, complete=frozenset({"t"}))
+    for name in ("v", "a"):
+        model = model_of(stage)
+        heads = null_space(model, ["a+v"], [batch], threshold=1e-6, known=nothing_known(), device="cpu")
+        before = embeddings(model, batch)
+        with torch.no_grad():
+            for value in model.projections[name].parameters():
+                value.add_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
+        heads.hold()
+        after = embeddings(model, batch)
+        first = model.projections[name].weight.detach().clone()
+        heads.hold()
+        torch.testing.assert_close(model.projections[name].weight, first)  # projected twice it is the same
+        old, new = (e["v"][has(batch, "v")] @ e["a"][has(batch, "a")].T for e in (before, after))
+        torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(before[name], after[name], atol=0.1)
+        assert not torch.allclose(model.projections[name].bias, model_of(stage).projections[name].bias, atol=0.1)
+
+
+def test_dns_is_for_linear_heads() -> None:
+    kept = {"pairs": {"a+v": 1.0}, "policies": [{"name": "dns"}]}
+    with pytest.raises(ValueError, match="a, v would have another: set space"):
+        RetrievalConfig.model_validate({"kept": kept})
 
 
 def test_a_temperature_that_is_learned_is_not_pulled_by_distillation() -> None:

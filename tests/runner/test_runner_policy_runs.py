@@ -25,13 +25,18 @@ from awase.distributed import ALONE
 from awase.evaluation import Embedded
 from awase.methods import build_method
 from awase.methods.context import MethodContext
-from awase.runner.nodes import NodeRunner
+from awase.runner.build import build_retrieval
+from awase.runner.known import of_stage
+from awase.runner.nodes import NodeRunner, load_tensors
 from awase.runner.setting import open_setting
-from awase.runner.space_replay import reservoir, with_replayed
+from awase.runner.space_kept import old_batches
+from awase.runner.space_null import null_space
+from awase.runner.space_replay import Replayed, replayed, reservoir, with_replayed
 from awase.runner.space_scores import embed_split
+from awase.runner.work import train_loader
 
 SPACE: dict[str, Any] = {
-    "space": {"dim": 13, "reconstruction": 7},
+    "space": {"dim": 13, "reconstruction": 7, "projection": "linear"},
     "loss": "info_nce",
     "clustering": {"num_clusters": 3, "queue_rows": 19, "refit_every": 2},
 }
@@ -44,6 +49,11 @@ EVERY: dict[str, list[dict[str, Any]]] = {
     "replay": [{"name": "replay", "share": 0.3}],
     "replay+similarities": [{"name": "replay", "share": 0.3}, {"name": "similarity_distillation"}],
     "ewc": [{"name": "ewc", "samples": 20}],
+    "dns": [{"name": "dns", "threshold": 0.05}],
+    "low-rank": [{"name": "low_rank", "rank": 2, "targets": "all-linear"}],
+    "inflora": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "directions": "inflora", "energy": 0.5}],
+    "keeplora": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "directions": "keeplora", "energy": 0.5}],
+    "osrm": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "directions": "osrm"}],
     "bank": [{"name": "bank", "whole": True, "combination": {"place": "both", "adapter": {"rank": 2, "targets": "*"}}}],
     "bank-after": [{"name": "bank", "after": True, "combination": {"adapter": {"rank": 2}}}],
 }
@@ -55,6 +65,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def method_of(policy: list[dict[str, Any]], label: str | None = None) -> MethodConfig:
+    """Linear heads, which `dns` needs."""
     staged = {"first": ["b", "text"], "policy": policy}
     return MethodConfig(method="mcn", label=label, settings={"retrieval": SPACE, "staged": staged})
 
@@ -107,7 +118,88 @@ def test_every_policy_runs_and_is_something_else_than_naive(table: Path, tmp_pat
         assert {n.direction for n in numbers if n.stage == record.stages[0].name} == {"b->text", "text->b"}
 
 
-@pytest.mark.parametrize("name", ["replay+ckc+features", "ewc", "bank-after"])
+def test_dns_holds_the_old_heads_at_every_step_of_a_run(table: Path, tmp_path: Path) -> None:
+    """What is left of an old head's change is what the projectors leave of it; its encoder stands still."""
+    runner = runner_of(experiment_of(table, method_of(EVERY["dns"])), tmp_path / "cache")
+    stage = runner.stages["joint"].stage
+    old, new = (runner.stages[name].tensors for name in ("b+text", "joint"))
+    assert all(torch.equal(value, new[key]) for key, value in old.items() if key.startswith("encoders"))
+    model = runner.space(runner.stages["b+text"])
+    whole = runner.space(runner.stages["joint"])
+    load_tensors(whole, {key: value for key, value in model.state_dict().items() if "objective" not in key})
+    known = of_stage(whole, stage, stage.train, runner.setting)
+    batches = old_batches(stage, stage.retrieval.kept, known, runner.setting)
+    heads = null_space(whole, ["b+text"], batches, threshold=0.05, known=known, device="cpu")
+    for name in ("b", "text"):
+        delta = torch.cat(
+            [
+                (new[f"projections.{name}.weight"] - old[f"projections.{name}.weight"]),
+                (new[f"projections.{name}.bias"] - old[f"projections.{name}.bias"])[:, None],
+            ],
+            dim=1,
+        )
+        own, other = heads.projectors[name]
+        assert delta.norm() > 0.01
+        assert (other @ delta @ own).norm() < 1e-4 * delta.norm()
+
+
+@pytest.mark.parametrize("name", ["low-rank", "inflora", "keeplora", "osrm"])
+def test_old_towers_learn_through_adapters_that_end_in_their_weights(table: Path, tmp_path: Path, name: str) -> None:
+    runner = runner_of(experiment_of(table, method_of(EVERY[name])), tmp_path / "cache")
+    first, learned, merged = (runner.stages[stage].tensors for stage in ("b+text", "joint", "merged"))
+    towers = [key for key in first if not key.startswith(("objective", "reconstructions"))]
+    assert all(torch.equal(first[key], learned[key]) for key in towers)
+    assert {key.split(".")[1] for key in learned if ".lora." in key} == {"b", "text"}
+    assert {key.split(".")[0] for key in learned if ".lora." in key} == {"encoders", "projections"}
+    assert all(value.any() for key, value in learned.items() if key.endswith(".B"))
+    assert not any(".lora." in key for key in merged)
+    assert any(not torch.equal(first[key], merged[key]) for key in towers if ".b." in key)
+    before, after = embedded(runner, "joint"), embedded(runner, "merged")
+    for modality, value in before.embeddings.items():
+        torch.testing.assert_close(after.embeddings[modality], value, rtol=1e-4, atol=1e-4)
+    facts = runner.stages["joint"].facts
+    numel = sum(value.numel() for key, value in learned.items() if key.endswith(".A" if name == "low-rank" else ".B"))
+    assert facts["trainable_parameters"] > numel
+    directions_are_as_defined(runner, name)
+
+
+def directions_are_as_defined(runner: NodeRunner, name: str) -> None:
+    """Of the heads: from the covariance of all features of the first stage, and the gradient of the new pairs."""
+    stage, setting = runner.stages["joint"].stage, runner.setting
+    learned, model = runner.stages["joint"].tensors, runner.space(runner.stages["b+text"])
+    for modality in ("b", "text"):
+        a = learned[f"projections.{modality}.lora.default.A"].double()
+        if name == "low-rank":
+            at_first = build_retrieval(stage, setting.spec).state_dict()[f"projections.{modality}.lora.default.A"]
+            assert not torch.equal(a.float(), at_first)  # it learns
+            continue
+        loader = setting.dataset.loader("train", batch_size=64, modalities=("b", "text"))
+        features = []
+        for batch in loader.epoch(0):
+            there = batch.present[modality]
+            features.append(model(batch).encoded[modality].pooled[there].detach())
+        f = torch.cat(features).double()
+        covariance = f.T @ f
+        values, vectors = torch.linalg.eigh(covariance)
+        torch.testing.assert_close(a @ a.T, torch.eye(2, dtype=a.dtype), rtol=0, atol=1e-5)
+        if name == "osrm":
+            torch.testing.assert_close((a @ covariance @ a.T).trace(), values[:2].sum(), rtol=1e-3, atol=1e-3)
+            continue
+        shares = values.flip(0).cumsum(0) / values.sum()
+        count = int((shares < 0.5).sum()) + 1  # the fewest that hold half of the energy
+        basis = vectors.flip(1)[:, :count]
+        assert (a @ basis).abs().max() < 1e-4
+        if name == "inflora":
+            expected = vectors.flip(1)[:, count : count + 2]
+            torch.testing.assert_close((a @ expected).abs(), torch.eye(2, dtype=a.dtype), rtol=0, atol=1e-3)
+        else:
+            weight = model.projections[modality].weight.detach().double()
+            _, lengths, right = torch.linalg.svd(weight)
+            main = int(((lengths**2).cumsum(0) / (lengths**2).sum() < 0.5).sum()) + 1
+            assert (a @ right[:main].T).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["replay+ckc+features", "ewc", "bank-after", "dns", "keeplora"])
 def test_what_was_interrupted_ends_with_the_same_bits(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -117,11 +209,13 @@ def test_what_was_interrupted_ends_with_the_same_bits(
     (half,) = stopped_and_repeated(
         lambda: train(made, tmp_path / "half", tmp_path / "b", checkpoint_every_s=0), monkeypatch
     )
+    learned = -2 if name == "keeplora" else -1  # the last one only merges
     expected, found = (
-        load_file(tmp_path / cache / "stages" / record.stages[-1].hash / "model.safetensors")
+        load_file(tmp_path / cache / "stages" / record.stages[learned].hash / "model.safetensors")
         for record, cache in ((whole, "a"), (half, "b"))
     )
     assert expected.keys() == found.keys()
+    assert expected
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
     assert json.dumps([n.metrics for n in whole.retrieval.numbers]) == json.dumps(
         [n.metrics for n in half.retrieval.numbers]
@@ -145,10 +239,6 @@ def test_a_reservoir_is_a_share_drawn_by_the_seed() -> None:
 def test_the_reservoir_stands_beside_every_batch_and_follows_from_its_number(table: Path, tmp_path: Path) -> None:
     runner = runner_of(experiment_of(table, method_of(EVERY["replay"])), tmp_path / "cache")
     stage = runner.stages["joint"].stage
-    from awase.runner.known import of_stage
-    from awase.runner.space_replay import Replayed, replayed
-    from awase.runner.work import train_loader
-
     model = runner.space(runner.stages["joint"])
     known = of_stage(model, stage, stage.train, runner.setting)
     plain = train_loader(stage, known.missing("train"), runner.setting)

@@ -118,6 +118,13 @@ class RetrievalConfig(Frozen):
         of_set = None if self.combinations is None else self.combinations.of_set
         if of_set in ("triangle", "volume") and self.loss not in SOFTMAX:
             raise ValueError(f"of_set={of_set!r} is a softmax at the temperature of the space; use the loss info_nce.")
+        if self.kept is not None and "dns" in self.kept.names:
+            other = [name for name in self.kept.modalities if self.space.projection_of(name) != "linear"]
+            if other:
+                raise ValueError(
+                    f"The policy dns is for linear heads on encoders that stand still; {', '.join(other)} would have "
+                    f"another: set space.projection='linear'."
+                )
         for policy in () if self.kept is None or has else self.kept.policies:
             if policy.name in ("similarity_distillation", "ckc") and policy.temperature is None:
                 raise ValueError(

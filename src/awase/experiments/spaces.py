@@ -84,7 +84,7 @@ def controlled(modalities: Sequence[str], retrieval: dict[str, JsonValue], epoch
         "continue": {"schedule": "continue"},
         "anew": {"begin": ["queue", "centroids", "batch_statistics"]},
         "new-terms": {"terms": "new"},
-        "freeze": {"freeze": True},
+        "freeze": {"policy": [{"name": "freeze"}]},
         "shuffled": {"shuffle_first": True},
     }
     return (
@@ -97,6 +97,58 @@ def controlled(modalities: Sequence[str], retrieval: dict[str, JsonValue], epoch
         ),
         _labelled("joint-restart", retrieval, staged={"first": list(modalities)}),
     )
+
+
+POLICIES: dict[str, list[dict[str, JsonValue]]] = {
+    "naive": [],
+    "freeze": [{"name": "freeze"}],
+    "lwf-features": [{"name": "feature_distillation"}],
+    "lwf-similarities": [{"name": "similarity_distillation"}],
+    "ckc": [{"name": "ckc"}],
+    "replay": [{"name": "replay"}],
+    "replay-lwf-similarities": [{"name": "replay"}, {"name": "similarity_distillation"}],
+    "ewc": [{"name": "ewc"}],
+    "low-rank": [{"name": "low_rank"}],
+    "osrm": [{"name": "low_rank", "directions": "osrm"}],
+    "bank": [{"name": "bank"}],
+}
+"""Short names of policies for the second stage, at their defaults."""
+LINEAR: dict[str, list[dict[str, JsonValue]]] = {"linear": [], "dns": [{"name": "dns"}]}
+"""Those that need linear heads, and naive staging with such heads."""
+
+
+def policies(modalities: Sequence[str], retrieval: dict[str, JsonValue], epochs: int) -> tuple[MethodConfig, ...]:
+    """Every order of three modalities under every policy, joint training, and every pair alone, of `epochs` epochs.
+
+    `alone-p`: the pair p with the second stage's epochs. Methods of one order share their first stage. `av_t-dns` and
+    so on have linear heads, with a naive one of their own to compare them with.
+    """
+    pairs = all_pairs(tuple(modalities))
+    orders = list(combinations(modalities, 2))
+    linear: dict[str, JsonValue] = {**retrieval, "space": {**_space(retrieval), "projection": "linear"}}
+    return (
+        _labelled("joint", retrieval),
+        *(_labelled(f"alone-{pair}", retrieval, pairs=[pair], training={"epochs": epochs // 2}) for pair in pairs),
+        *(_under(first, modalities, word, retrieval, policy) for first in orders for word, policy in POLICIES.items()),
+        *(_under(first, modalities, word, linear, policy) for first in orders for word, policy in LINEAR.items()),
+    )
+
+
+def _under(
+    first: Sequence[str],
+    modalities: Sequence[str],
+    word: str,
+    retrieval: dict[str, JsonValue],
+    policy: Sequence[dict[str, JsonValue]],
+) -> MethodConfig:
+    staged = {"first": list(first), "policy": list(policy)}
+    return _labelled(f"{order_name(first, modalities)}-{word}", retrieval, staged=staged)
+
+
+def _space(retrieval: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    space = retrieval.get("space") or {}
+    assert isinstance(space, dict), "a space is a table of its fields"
+    return space
 
 
 def _labelled(label: str, retrieval: dict[str, JsonValue], **settings: Any) -> MethodConfig:

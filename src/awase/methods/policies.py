@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from awase.config import BankPolicy, CombinationsConfig, Curriculum, KeptConfig, RetrievalConfig, StageConfig
-from awase.config.policies import FreezePolicy
+from awase.config import (
+    AdapterConfig,
+    BankPolicy,
+    CombinationsConfig,
+    Curriculum,
+    KeptConfig,
+    RetrievalConfig,
+    StageConfig,
+)
+from awase.config.policies import FreezePolicy, LowRankPolicy
 
 
 class Order(NamedTuple):
@@ -33,13 +41,37 @@ def with_policies(stage: StageConfig, staged: Curriculum, order: Order) -> list[
     steps = [one for one in staged.policy if not isinstance(one, FreezePolicy)]
     if not steps:
         return [stage]
-    return [_kept(stage, KeptConfig.model_validate({"pairs": dict(order.pairs), "policies": steps}))]
+    kept = KeptConfig.model_validate({"pairs": dict(order.pairs), "policies": steps})
+    changed = _kept(stage, kept)
+    if "dns" in kept.names:
+        encoders = {f"{name}.encoder" for name in order.old}
+        return [changed.model_copy(update={"train": tuple(part for part in changed.train if part not in encoders)})]
+    low = next((one for one in kept.policies if isinstance(one, LowRankPolicy)), None)
+    return [changed] if low is None else _with_low_rank(changed, low, order)
 
 
 def _kept(stage: StageConfig, kept: KeptConfig) -> StageConfig:
     trains_state = "ckc" in kept.names and "objective" not in stage.train
     train = (*stage.train, "objective") if trains_state else stage.train
     return stage.model_copy(update={"retrieval": _changed(stage, kept=kept), "train": train})
+
+
+def _with_low_rank(stage: StageConfig, low: LowRankPolicy, order: Order) -> list[StageConfig]:
+    """The old towers learn through adapters, which a stage that trains nothing has in the weights."""
+    towers = {f"{name}.{kind}" for name in order.old for kind in ("encoder", "head")}
+    adapter = AdapterConfig(targets=low.targets, rank=low.rank, alpha=low.alpha)
+    train = (*(part for part in stage.train if part not in towers), *(f"{name}.adapter" for name in order.old))
+    learning = stage.model_copy(update={"train": train, "adapters": dict.fromkeys(order.old, adapter)})
+    merged = learning.model_copy(
+        update={
+            "name": "merged",
+            "train": (),
+            "start": (stage.name,),
+            "adapters": {},
+            "retrieval": _changed(stage, kept=None, begin=()),
+        }
+    )
+    return [learning, merged]
 
 
 # ---- the bank ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from awase.report import numbers
 from awase.report.html import Html, fold_out, grouped_table, join, table, tag
 from awase.report.retrieval_lines import SpaceLines
+from awase.report.retrieval_policies import closed, naive_of, policy_of
 from awase.report.retrieval_stages import Staged, staged_methods
 from awase.statistics import Interval, gallery_of, query_of
 
@@ -13,7 +14,9 @@ _ABOUT = (
     "trains it. Forgetting F: the best score since then minus the last. Intransigence I: the score of {reference}, "
     "R*, minus the best: negative where a stage was better than it. BWT: last minus learned. A direction that no stage "
     "trains has no F and no I, one that the last stage trains first has no F. The best of noisy scores is too high on "
-    "average, and so is F; BWT is free of that."
+    "average, and so is F; BWT is free of that. Gap closed: 0 where the last score is that of naive staging in the "
+    "same order, 1 where it is R*; only where the interval of naive staging's gap lies above zero. A direction with a "
+    "modality that an earlier stage does not have has no score before it is trained, and so no FWT."
 )
 
 
@@ -28,7 +31,9 @@ def _of_split(found: SpaceLines, split: str) -> Html:
         return Html("")
     heading = tag("h4", f"Test set {split}") if len(found.splits) > 1 else Html("")
     about = tag("p", _ABOUT.format(reference=found.reference), css="quiet")
-    measures = (fold_out(f"{one.group.method}: every direction", _measures(found, one)) for one in staged)
+    measures = (
+        fold_out(f"{one.group.method}: every direction", _measures(found, one, naive_of(one, staged))) for one in staged
+    )
     return join([heading, about, _matrix(found, split, staged), _means(found, staged), _identity(staged), *measures])
 
 
@@ -72,13 +77,14 @@ def _means(found: SpaceLines, staged: Sequence[Staged]) -> Html:
         rows.append(
             [
                 one.group.method,
+                policy_of(one.group),
                 *(numbers.value(value, metric) for value in values),
                 _change(means.backward, metric),
                 numbers.value(means.forgetting, metric),
                 _change(means.intransigence, metric),
             ]
         )
-    titles = ["method", "last score (AA)", "learned (LA)", "BWT", "forgetting F", "intransigence I"]
+    titles = ["method", "policy", "last score (AA)", "learned (LA)", "BWT", "forgetting F", "intransigence I"]
     return table(titles, rows, caption=f"Means over the directions to which a measure applies, {metric} in points")
 
 
@@ -94,9 +100,10 @@ def _identity(staged: Sequence[Staged]) -> Html:
     )
 
 
-def _measures(found: SpaceLines, one: Staged) -> Html:
+def _measures(found: SpaceLines, one: Staged, naive: Staged | None) -> Html:
     metric = f"R@{found.k}"
     titles = ["direction", "first trained in", "R*", "last R[N]", "learned", "BWT", "F", "I", "I + F", "R* − R[N]"]
+    titles.append("gap closed")
     rows: list[list[object]] = []
     for place, (name, task, intervals) in enumerate(zip(one.tasks, one.metrics.tasks, one.intervals, strict=True)):
         first = one.first[place]
@@ -113,10 +120,15 @@ def _measures(found: SpaceLines, one: Staged) -> Html:
                 _with(task.intransigence, None if intervals is None else intervals.intransigence, metric),
                 _change(both, metric),
                 _with(task.gap, None if intervals is None else intervals.gap, metric),
+                _share(closed(one, naive, place)),
             ]
         )
     caption = f"{one.group.method}: {metric} in points; in brackets 95 % intervals over seeds and queries"
     return table(titles, rows, caption=caption)
+
+
+def _share(value: float | None) -> str:
+    return numbers.NONE if value is None else f"{'−' if value < 0 else ''}{abs(value):.2f}"
 
 
 def _with(value: float | None, interval: Interval | None, metric: str) -> Html:

@@ -11,13 +11,17 @@ _KINDS = (
     ("Modality gap and alignment", ("gap", "alignment", "matched", "unmatched")),
     ("Spread and length", ("uniformity", "norm")),
     ("Hubs", ("hubness", "never")),
+    ("Drift since the stage before", ("drift",)),
+    ("New queries in the gallery of the stage before", ("old_index",)),
 )
 _ABOUT = (
     "Gap: distance between the centroids of two modalities' unit vectors, 0 to 2. Alignment: mean squared distance of "
     "matched unit vectors, 0 (the same) to 4. Matched, unmatched: mean cosines of samples with themselves and with "
     "others. Uniformity: log mean of exp(−2 d²) over pairs of samples, 0 where all are one, lower when spread. Norm: "
     "mean length before normalisation. Hubness: skewness of how often an item is among the ten best of a query; "
-    "several where few items are everywhere. Never: share of the items, in %, that are among no query's ten best."
+    "several where few items are everywhere. Never: share of the items, in %, that are among no query's ten best. "
+    "Drift: mean of 1 − cosine of a sample before and after the stage. Old index: R@1, in %, of queries of this stage "
+    "among embeddings of the one before."
 )
 
 
@@ -59,6 +63,6 @@ def _value(found: list[dict[str, float]], name: str) -> str:
     stat = stat_of(dict(enumerate(one[name] for one in found if name in one)))
     if stat is None:
         return numbers.NONE
-    if name.startswith("never"):
+    if name.startswith(("never", "old_index")):
         return f"{100 * stat.mean:.0f}"
     return ("−" if round(stat.mean, 2) < 0 else "") + f"{abs(stat.mean):.2f}"

@@ -7,6 +7,7 @@ from awase.report.plain import Plain
 from awase.report.retrieval_bank import bank_sentence
 from awase.report.retrieval_lines import SpaceLine, SpaceLines, build_space_lines
 from awase.report.retrieval_numbers import METRICS
+from awase.report.retrieval_policies import policy_of
 from awase.report.retrieval_stages import Staged, staged_methods
 
 
@@ -64,9 +65,9 @@ def _staged(found: SpaceLines, split: str) -> list[Plain]:
     staged = staged_methods(found, split)
     if not staged:
         return []
-    titles = ("method", "direction", *(f"R[{k}]" for k in range(max(len(one.stages) for one in staged))))
+    titles = ("method", "policy", "direction", *(f"R[{k}]" for k in range(max(len(one.stages) for one in staged))))
     titles += ("R*", "BWT", "F", "I", "I + F", "R* − R[N]")
-    rows = tuple(_task(one, place, len(titles) - 8) for one in staged for place in range(len(one.tasks)))
+    rows = tuple(_task(one, place, len(titles) - 9) for one in staged for place in range(len(one.tasks)))
     note = (
         f"R@{found.k} in %. R[i]: after stage i; R*: {found.reference}. BWT: last minus after the first stage that "
         "trains it; F: best minus last; I: R* minus best; R* − R[N] = I + F."
@@ -80,6 +81,7 @@ def _task(one: Staged, place: int, columns: int) -> tuple[str, ...]:
     both = None if task.intransigence is None else task.intransigence + (task.forgetting or 0.0)
     return (
         one.group.method,
+        policy_of(one.group),
         one.tasks[place],
         *scores,
         *[numbers.NONE] * (columns - len(scores)),

@@ -72,6 +72,9 @@ def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
         for name, encoder in encoders.items():
             torch.manual_seed(part_seed(spec.seed, f"{name}.head"))
             projections[name] = build_projection(space.projection_of(name), int(encoder.dim), space.dim)
+            if name in stage.adapters:  # of the tower: in the encoder and here
+                own = stage.adapters[name].model_copy(update={"targets": "*", "last_layers": None})
+                Bank.inject(projections[name], own, seed=part_seed(spec.seed, f"{name}.adapter.head"))
             if space.reconstruction is not None:
                 torch.manual_seed(part_seed(spec.seed, f"{name}.reconstruction"))
                 head = reconstruction_head(space.dim, space.reconstruction, int(encoder.dim))
@@ -123,6 +126,7 @@ def _build_encoder(name: str, stage: StageConfig, spec: ModelSpec) -> Any:
     )
     for key in keys_of(stage):
         Bank.inject(encoder, stage.adapters[name], key=key, seed=part_seed(spec.seed, f"{name}.adapter.{key}"))
-    if name in stage.adapters and not keys_of(stage):
+    plain = stage.retrieval is not None and not any(True for _ in encoder.parameters())  # features, given as they are
+    if name in stage.adapters and not keys_of(stage) and not plain:
         Bank.inject(encoder, stage.adapters[name], seed=part_seed(spec.seed, f"{name}.adapter"))
     return encoder

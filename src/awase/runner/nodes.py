@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from awase.adapters import Bank
+from awase.adapters.bank import DEFAULT_KEY
 from awase.config import DeriveConfig, Node, ObjectiveConfig, StageConfig
 from awase.digest import tensors_digest
 from awase.evaluation import Outputs
@@ -141,10 +143,23 @@ class NodeRunner:
                 raise ValueError(
                     f"Stage {stage.name!r} starts from {name!r}, which is no earlier stage; known: {known}."
                 )
-            common = {key: value for key, value in self.stages[name].tensors.items() if key in own}
+            common = {key: value for key, value in self._tensors_for(stage, name).items() if key in own}
             load_tensors(model, common)
             inherited |= set(common)
         return inherited
+
+    def _tensors_for(self, stage: StageConfig, name: str) -> dict[str, Tensor]:
+        """What an earlier stage made; adapters of its towers that a joint space does not have are in the weights."""
+        earlier = self.stages[name]
+        gone = set(earlier.stage.adapters) - set(stage.adapters)
+        if stage.retrieval is None or not gone:
+            return earlier.tensors
+        model = build_retrieval(earlier.stage, self.setting.spec)
+        load_tensors(model, earlier.tensors)
+        for module in (part[modality] for part in (model.encoders, model.projections) for modality in gone):
+            if Bank(module).keys():
+                Bank(module).fold(DEFAULT_KEY)
+        return dict(model.state_dict())
 
     def _train(
         self, stage: StageConfig, model: Model, trained: tuple[str, ...], address: str, derived: dict[str, Any]
@@ -170,7 +185,7 @@ class NodeRunner:
             "name": stage.name,
             "modalities": list(stage.modalities),
             "trained_parts": list(trained),
-            "trainable_parameters": sum(p.numel() for p in parameters.values()),
+            "trainable_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
             "total_parameters": sum(p.numel() for p in model.parameters()),
             "seconds": time.monotonic() - started,
             "peak_memory_mib": peak_memory_mib(setting.device),

@@ -16,7 +16,8 @@ from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.routing import Routing, routing_of, write_routing
 from awase.runner.setting import Setting
 from awase.runner.space_bank import bank_numbers
-from awase.runner.space_files import write_embeddings, write_samples
+from awase.runner.space_drift import drift_of
+from awase.runner.space_files import read_embeddings, write_embeddings, write_samples
 from awase.runner.space_scores import embed_split, mean_over_pairs, numbers_of, same_content, uses_cosine
 from awase.runner.space_worst import worst_queries
 from awase.statistics import (
@@ -61,7 +62,10 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         for split in splits:
             embedded = embed_split(model, split, setting)
             write_embeddings(folder, name, split, embedded)
-            shapes.setdefault(name, {})[split] = shape_of(embedded, cosine=uses_cosine(config))
+            shape = shapes.setdefault(name, {})[split] = shape_of(embedded, cosine=uses_cosine(config))
+            for start in result.stage.start:
+                before = read_embeddings(folder, start, split)
+                shape |= drift_of(before, embedded, cosine=uses_cosine(config), device=setting.device)
             place = Place(name, split, trained)
             if name == last.stage.name:
                 worst += worst_of(embedded, model.modalities, config, setting, place)

@@ -1,6 +1,6 @@
 """What a stage adds to its step so that the pairs of earlier stages stay together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from awase.objectives.presence import all_of
 from awase.runner.known import Known, standing_still
 from awase.runner.setting import Setting
 from awase.runner.space_fisher import pairs_fisher
+from awase.runner.space_low_rank import begin_directions
+from awase.runner.space_null import NullSpace, null_space
 from awase.runner.space_scores import uses_cosine
 from awase.runner.space_state import SpaceState
 from awase.runner.space_teacher import Teacher
@@ -64,10 +66,11 @@ class Kept:
         world: World,
         teacher: Teacher | None = None,
         elastic: Elastic | None = None,
+        heads: NullSpace | None = None,
     ) -> None:
         assert config.kept is not None, "the stage has policies"
         self.space, self.kept, self.state, self.world = config, config.kept, state, world
-        self.teacher, self.elastic = teacher, elastic
+        self.teacher, self.elastic, self.heads = teacher, elastic, heads
         self._terms: dict[str, Callable[[Any, Pass], Tensor]] = {
             "feature_distillation": self._features,
             "similarity_distillation": self._similarities,
@@ -87,6 +90,11 @@ class Kept:
             for policy in self.kept.policies
             if not isinstance(policy, DnsPolicy | LowRankPolicy)  # they change what learns, not the loss
         }
+
+    def after_step(self) -> None:
+        """Takes back what heads must not change."""
+        if self.heads is not None:
+            self.heads.hold()
 
     def _features(self, policy: FeatureDistillation, seen: Pass) -> Tensor:
         measure = policy.measure or ("cosine" if uses_cosine(self.space) else "squared")
@@ -143,9 +151,57 @@ def kept_of(
     teacher = None
     if set(TAUGHT) & set(kept.names):
         teacher = Teacher(model, kept.modalities, standing_still(stage, trained))
-    policy = next((one for one in kept.policies if isinstance(one, EwcPolicy)), None)
-    elastic = None if policy is None else elastic_of(model, stage, policy, known, setting)
-    return Kept(config, model.objective, setting.world, teacher, elastic)
+    elastic = heads = None
+    for policy in kept.policies:
+        if isinstance(policy, EwcPolicy):
+            elastic = elastic_of(model, stage, policy, known, setting)
+        elif isinstance(policy, DnsPolicy):
+            old = old_batches(stage, kept, known, setting)
+            threshold, device = policy.threshold, setting.device
+            heads = null_space(model, kept.pairs, old, threshold=threshold, known=known, device=device)
+        elif isinstance(policy, LowRankPolicy):
+            begin_directions(
+                model,
+                policy,
+                lambda: every_batch(stage, known, setting),
+                model.objective.contrast(),
+                config.pairs,
+                modalities=kept.modalities,
+                known=known,
+                device=setting.device,
+            )
+    return Kept(config, model.objective, setting.world, teacher, elastic, heads)
+
+
+def old_batches(
+    stage: StageConfig, kept: KeptConfig, known: Known, setting: Setting, *, train: bool = False
+) -> Iterator[Batch]:
+    """Whole batches of the old modalities of all training samples, the same on every process.
+
+    With `train` in the order and with the augmentation of the first epoch.
+    """
+    missing = known.missing("train")
+    loader = setting.dataset.loader(
+        "train",
+        batch_size=stage.training.batch_size,
+        modalities=kept.modalities,
+        inputs=[name for name in kept.modalities if name in missing],
+        seed=setting.seed,
+        train=train,
+    )
+    return loader.epoch(0)
+
+
+def every_batch(stage: StageConfig, known: Known, setting: Setting) -> Iterator[Batch]:
+    """Whole batches of all training samples in their order, without augmentation, the same on every process."""
+    loader = setting.dataset.loader(
+        "train",
+        batch_size=stage.training.batch_size,
+        modalities=stage.modalities,
+        inputs=known.missing("train"),
+        seed=setting.seed,
+    )
+    return loader.epoch(0)
 
 
 def elastic_of(model: Retrieval, stage: StageConfig, policy: EwcPolicy, known: Known, setting: Setting) -> Elastic:
@@ -156,18 +212,10 @@ def elastic_of(model: Retrieval, stage: StageConfig, policy: EwcPolicy, known: K
     assert isinstance(model.objective, SpaceState), "the runner built the model"
     kept = config.kept
     parameters = old_parameters(model, kept)
-    missing = known.missing("train")
-    loader = setting.dataset.loader(
-        "train",
-        batch_size=stage.training.batch_size,
-        modalities=kept.modalities,
-        inputs=[name for name in kept.modalities if name in missing],
-        seed=setting.seed,
-        train=True,
-    )
     loss = model.objective.contrast()
+    batches = old_batches(stage, kept, known, setting, train=True)  # shuffled: a sample's negatives are of all kinds
     fisher = pairs_fisher(
-        model, parameters, loader.epoch(0), loss, kept.pairs, known=known, samples=policy.samples, device=setting.device
+        model, parameters, batches, loss, kept.pairs, known=known, samples=policy.samples, device=setting.device
     )
     anchors = {name: parameters[name].detach().clone() for name in fisher}
     return Elastic(parameters, anchors, fisher)

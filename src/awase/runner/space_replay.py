@@ -25,7 +25,7 @@ class Replayed:
     follows from the number of the batch.
     """
 
-    def __init__(self, batches: Loader, reservoir: BatchLoader) -> None:
+    def __init__(self, batches: Loader, reservoir: Loader) -> None:
         self.batches, self.reservoir = batches, reservoir
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from awase.models import Retrieval
-from awase.models.encode import encode_batch
+from awase.models.encode import encode_batch, encode_candidates, first_candidate
 from awase.types import Batch, Encoded
 
 
@@ -30,6 +30,14 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, encoded: Mapping[str, Encoded]) -> dict[str, Float[Tensor, "batch dim"]]:
-        """The old embeddings of the batch; `encoded` are the features of the model that learns."""
-        own = encode_batch(self.encoders, batch) | {name: encoded[name] for name in self.still}
+        """The old embeddings of the batch; `encoded` are the features of the model that learns.
+
+        Of a modality with several candidates per sample that of the first real one.
+        """
+        several = {name: mask for name, mask in batch.candidates.items() if name in self.encoders}
+        firsts = {
+            name: first_candidate(encode_candidates(self.encoders[name], batch.inputs[name], mask), mask)
+            for name, mask in several.items()
+        }
+        own = encode_batch(self.encoders, batch, firsts) | {name: encoded[name] for name in self.still}
         return {name: head(own[name].pooled).float() for name, head in self.projections.items()}

@@ -66,7 +66,7 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     return Work(
         batches=replayed(train_loader(stage, known.missing("train"), setting), stage, known, setting),
         forward=step,
-        rule=EpochRule(step.state),
+        rule=EpochRule(step.state, step.kept),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
         collective=setting.world.size > 1,
@@ -226,16 +226,17 @@ def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class EpochRule(Rule):
-    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, and counts the
-    steps that had no clusters.
+    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, counts the steps
+    that had no clusters, and lets policies take back what a step must not change.
 
     It says once in the log how many these were, when there are clusters, or after an epoch without any.
     """
 
     steps_without_clusters: Tensor
 
-    def __init__(self, state: SpaceState) -> None:
+    def __init__(self, state: SpaceState, kept: Kept | None = None) -> None:
         super().__init__()
+        self._kept = kept
         self._state = (state,)  # in a tuple: its tensors belong to the model, not to the rule
         self._said = False
         self.register_buffer("steps_without_clusters", torch.zeros((), dtype=torch.long))
@@ -255,6 +256,11 @@ class EpochRule(Rule):
             self._say()
         else:
             self.steps_without_clusters += 1
+
+    def after_step(self) -> None:
+        """Called after the optimiser's step."""
+        if self._kept is not None:
+            self._kept.after_step()
 
     def on_epoch_end(self, epoch: int) -> None:
         """Called after each epoch."""

@@ -1,0 +1,166 @@
+"""What the adapters of old towers begin with, so that they disturb little of what the towers did before."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from awase.adapters import (
+    Bank,
+    accumulated_covariance,
+    feature_basis,
+    inflora_directions,
+    keeplora_directions,
+    osrm_directions,
+)
+from awase.adapters.adapter import Adapter
+from awase.adapters.bank import DEFAULT_KEY
+from awase.config.policies import LowRankPolicy
+from awase.fusion.rows import evaluating
+from awase.models import Retrieval
+from awase.models.encode import presence
+from awase.objectives import PairLoss, pair_losses
+from awase.runner.known import Known
+from awase.types import Batch
+
+Layers = dict[str, tuple[nn.Module, Adapter]]
+"""Name in the model -> layer and its adapter."""
+
+
+def begin_directions(
+    model: Retrieval,
+    policy: LowRankPolicy,
+    batches: Callable[[], Iterable[Batch]],
+    loss: PairLoss,
+    pairs: dict[str, float],
+    *,
+    modalities: Iterable[str],
+    known: Known,
+    device: str,
+) -> None:
+    """Sets A of every adapter of the old towers to the policy's directions, and lets it stand still.
+
+    They come from one pass over `batches` in evaluation mode, the same on every process: from what each layer takes
+    and, for `keeplora`, from the gradient of the losses of the new `pairs`, the mean over batches. Old and new samples
+    are the same here, so that `inflora` takes the leading directions of the share 1 - energy that is left.
+    Raises `ValueError` for a layer that is neither linear nor a plain convolution of pictures, and where fewer than
+    `rank` directions are left.
+    """
+    if policy.directions == "random":
+        return
+    layers = adapted_layers(model, modalities)
+    covariances = {name: (_zeros(adapter, device), 0) for name, (_, adapter) in layers.items()}
+
+    def taken(name: str, rows: Tensor) -> None:
+        covariances[name] = accumulated_covariance(*covariances[name], rows)
+
+    gradients: dict[str, Tensor] = {}
+    weights = {name: layer.get_parameter("weight") for name, (layer, _) in layers.items()}
+    wanted = policy.directions == "keeplora"
+    count = 0
+    with evaluating(model), _watched(layers, taken), _learning(weights.values() if wanted else ()):
+        for batch in (one.to(device) for one in batches()):
+            with torch.set_grad_enabled(wanted):
+                output = model(batch, known=known.of(batch, "train"))
+            count += 1
+            if wanted:
+                terms = pair_losses(output.embeddings, presence(batch, model.modalities), loss, pairs)
+                total = torch.stack(list(terms.values())).sum(dim=0).mean()
+                for name, found in zip(
+                    weights, torch.autograd.grad(total, list(weights.values()), allow_unused=True), strict=True
+                ):
+                    own = torch.zeros_like(weights[name]) if found is None else found
+                    gradients[name] = gradients.get(name, torch.zeros_like(own)) + own
+    for name, (_, adapter) in layers.items():
+        covariance = covariances[name][0]
+        gradient = gradients[name].flatten(1) / count if wanted else None
+        try:
+            rows = _directions(policy, covariance, weights[name].detach().flatten(1), gradient)
+        except ValueError as error:
+            raise ValueError(f"The layer {name}: {error} Lower the policy's rank or energy.") from None
+        with torch.no_grad():
+            adapter.A.copy_(rows.to(adapter.A).view_as(adapter.A))
+        adapter.A.requires_grad_(False)
+
+
+def adapted_layers(model: Retrieval, modalities: Iterable[str]) -> Layers:
+    """The layers of these modalities' encoders and heads that have an adapter of their tower's."""
+    found: Layers = {}
+    for name in modalities:
+        for attribute in ("encoders", "projections"):
+            module = model.get_submodule(attribute).get_submodule(name)
+            bank = Bank(module)
+            if not bank.keys():  # features that are given as they are
+                continue
+            for path, adapter in bank.adapters(DEFAULT_KEY).items():
+                full = ".".join(part for part in (attribute, name, path) if part)
+                found[full] = (module.get_submodule(path), adapter)
+    return found
+
+
+def _directions(
+    policy: LowRankPolicy,
+    covariance: Float[Tensor, "inputs inputs"],
+    weight: Float[Tensor, "outputs inputs"],
+    gradient: Float[Tensor, "outputs inputs"] | None,
+) -> Float[Tensor, "rank inputs"]:
+    if policy.directions == "osrm":
+        return osrm_directions(covariance, policy.rank)
+    basis = feature_basis(covariance, energy=policy.energy)
+    if gradient is None:
+        return inflora_directions(covariance, basis, policy.rank)
+    return keeplora_directions(weight, gradient, basis, policy.rank, energy=policy.energy)
+
+
+def _zeros(adapter: Adapter, device: str) -> Tensor:
+    size = adapter.A[0].numel()
+    return torch.zeros(size, size, dtype=torch.float64, device=device)
+
+
+def rows_of(layer: nn.Module, value: Tensor) -> Float[Tensor, "rows inputs"]:
+    """What a layer multiplies with its flattened weight: vectors, or the patches of pictures.
+
+    Raises `ValueError` for another layer.
+    """
+    if isinstance(layer, nn.Linear):
+        return value.detach().flatten(0, -2)
+    if isinstance(layer, nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str):
+        patches = F.unfold(
+            value.detach(), layer.kernel_size, dilation=layer.dilation, padding=layer.padding, stride=layer.stride
+        )
+        return patches.transpose(1, 2).flatten(0, 1)
+    raise ValueError(
+        f"Directions are found for linear layers and convolutions of pictures; this is a {type(layer).__name__}. Name "
+        "other layers in the policy's `targets`, or set directions='random'."
+    )
+
+
+@contextmanager
+def _watched(layers: Layers, taken: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Within the block `taken(name, rows)` hears of everything that the layers take."""
+
+    def hook(name: str, layer: nn.Module) -> Callable[..., None]:
+        return lambda module, args: taken(name, rows_of(layer, args[0]))
+
+    handles = [layer.register_forward_pre_hook(hook(name, layer)) for name, (layer, _) in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _learning(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within the block the parameters, which stand still otherwise, have gradients."""
+    own = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in own:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in own:
+            parameter.requires_grad_(False)
