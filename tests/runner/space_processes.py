@@ -20,6 +20,16 @@ CASES: dict[str, tuple[dict[str, Any], float, tuple[int, ...]]] = {
         0.2,
         (0, 5),
     ),
+    "some keys": (
+        {
+            "loss": "info_nce",
+            "learn_temperature": True,
+            "clustering": None,
+            "combinations": {"keys": ["a+v", "a+t", "t+v", "a+t+v"], "keys_per_step": 2, "tether": 0.5},
+        },
+        0.2,
+        (4, 0, 2),
+    ),
     "sinkhorn": ({"loss": "max_margin", "clustering": {**CLUSTERING, "assignment": "sinkhorn"}}, 0.2, (2, 4)),
 }
 

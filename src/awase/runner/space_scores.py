@@ -182,14 +182,16 @@ def combination_losses(
     config: CombinationsConfig,
     *,
     temperature: Tensor | float,
+    keys: Sequence[str] | None = None,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
     """The weighted loss per sample of every combination that learns, under `combination audio+text`.
 
-    `temperature` is that of the space, which `loss` has too, and of keys without their own.
+    `temperature` is that of the space, which `loss` has too, and of keys without their own. `keys` are those of a
+    step; None: all that learn.
     """
     found = {}
-    for key in config.learned:
+    for key in config.learned if keys is None else keys:
         if config.of_set in SPANS and len(keyed[key]) > 2:
             span = partial(SPANS[config.of_set], temperature=config.temperatures.get(key, temperature))
             losses = span_loss(keyed[key], present, span, world=world)
@@ -207,16 +209,18 @@ def tether_losses(
     config: CombinationsConfig,
     *,
     temperature: Tensor | float,
+    keys: Sequence[str] | None = None,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
     """What holds each pair that learns to the similarities of the `shared` space, under `tether audio+text`.
 
-    `temperature` is that of the space. It and the shared embeddings get no gradient. None where the weight is 0.
+    `temperature` is that of the space. It and the shared embeddings get no gradient. `keys` are those of a step; None:
+    all that learn. Nothing where the weight is 0.
     """
     if config.tether == 0:
         return {}
     found, fixed = {}, temperature.detach() if isinstance(temperature, Tensor) else temperature
-    for key in config.learned:
+    for key in config.learned if keys is None else keys:
         names = sorted(keyed[key])
         if len(names) == 2:
             new, old = ((side[names[0]], side[names[1]]) for side in (keyed[key], shared))

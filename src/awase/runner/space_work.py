@@ -26,6 +26,7 @@ from awase.objectives import (
     pair_losses,
     reconstruction,
 )
+from awase.runner.key_draw import KeyDraw
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_clips import clips_of_stage
 from awase.runner.setting import Setting
@@ -62,7 +63,7 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     return Work(
         batches=train_loader(stage, known.missing("train"), setting),
         forward=step,
-        rule=EpochRule(step.state),
+        rule=EpochRule(step.state, step.draw),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
         collective=setting.world.size > 1,
@@ -96,11 +97,14 @@ class SpaceStep:
         self.clustered = self.config.clustered or stage.modalities
         self.rebuilt = self.config.reconstructed or stage.modalities
         self.shift = clips_of_a_video(setting.dataset)
+        combinations = self.config.combinations
+        self.draw = None if combinations is None else KeyDraw(combinations, stage, setting.seed)
 
     def __call__(self, batch: Batch) -> SpacePass:
         """The embeddings and losses of a batch on the device."""
         with autocast(self.setting):
-            output = self.model(batch, known=self.known.of(batch, "train"))
+            keys = None if self.draw is None else self.draw.now
+            output = self.model(batch, known=self.known.of(batch, "train"), keys=keys)
         present = presence(batch, self.model.modalities)
         terms = {
             **self._pairs(output, present, batch),
@@ -122,13 +126,14 @@ class SpaceStep:
         return pair_losses(output.embeddings, present, loss, config.pairs, candidates=candidates, world=world)
 
     def _combinations(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
-        combinations = self.config.combinations
-        if combinations is None:
+        combinations, draw = self.config.combinations, self.draw
+        if combinations is None or draw is None:
             return {}
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
-        own = combination_losses(output.keyed, present, loss, combinations, temperature=now, world=world)
-        shared = output.embeddings
-        return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
+        given: Any = {"temperature": now, "keys": draw.now, "world": world}
+        own = combination_losses(output.keyed, present, loss, combinations, **given)
+        own |= tether_losses(output.keyed, output.embeddings, present, combinations, **given)
+        return {name: draw.factor * losses for name, losses in own.items()}
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
@@ -191,16 +196,20 @@ def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class EpochRule(Rule):
-    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, and counts the
-    steps that had no clusters.
+    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, draws a step's
+    keys, and counts the steps that had no clusters.
 
     It says once in the log how many these were, when there are clusters, or after an epoch without any.
     """
 
     steps_without_clusters: Tensor
+    steps_done: Tensor
 
-    def __init__(self, state: SpaceState) -> None:
+    def __init__(self, state: SpaceState, draw: KeyDraw | None = None) -> None:
         super().__init__()
+        self._draw = draw if draw is not None and draw.count is not None else None
+        if self._draw is not None:
+            self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
         self._state = (state,)  # in a tuple: its tensors belong to the model, not to the rule
         self._said = False
         self.register_buffer("steps_without_clusters", torch.zeros((), dtype=torch.long))
@@ -208,11 +217,15 @@ class EpochRule(Rule):
     def begin(self, epoch: int, phase: str | None) -> None:
         """Called before each step."""
         self._state[0].hold()
+        if self._draw is not None:
+            self._draw.begin(int(self.steps_done))
         if self._memory is not None:
             self._memory.begin_epoch(epoch)
 
     def after_backward(self, step: int) -> None:
         """Called after each step."""
+        if self._draw is not None:
+            self.steps_done.fill_(step + 1)
         memory = self._memory
         if memory is None:
             return
