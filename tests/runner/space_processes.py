@@ -29,6 +29,16 @@ CASES: dict[str, tuple[dict[str, Any], float, tuple[int, ...]]] = {
     "partial": ({"loss": "info_nce", "temperature": 0.2, "targets": {"kind": "partial"}}, 0.2, (2, 4)),
     "transport": ({"loss": "transport", "learn_temperature": True}, 0.3, (4, 2)),
     "kept": ({"loss": "info_nce", "pairs": {"t+v": 1.0, "a+t": 1.0}, "kept": KEPT}, 0.3, (3, 0, 5)),
+    "some keys": (
+        {
+            "loss": "info_nce",
+            "learn_temperature": True,
+            "clustering": None,
+            "combinations": {"keys": ["a+v", "a+t", "t+v", "a+t+v"], "keys_per_step": 2, "tether": 0.5},
+        },
+        0.2,
+        (4, 0, 2),
+    ),
     "sinkhorn": ({"loss": "max_margin", "clustering": {**CLUSTERING, "assignment": "sinkhorn"}}, 0.2, (2, 4)),
 }
 

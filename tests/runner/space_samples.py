@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from awase.config import RetrievalConfig, Runtime, SelectionConfig, StageConfig, TrainConfig
+from awase.adapters import Bank
+from awase.config import AdapterConfig, RetrievalConfig, Runtime, SelectionConfig, StageConfig, TrainConfig
 from awase.data import Dataset
 from awase.distributed import ALONE, World
 from awase.encoders import reconstruction_head
@@ -45,7 +46,8 @@ class Layer(nn.Module):
 def stage_of(**changes: Any) -> StageConfig:
     config = RetrievalConfig.model_validate({**TERMS, **changes})
     kinds = ("encoder", "head", "reconstruction")
-    train = (*(f"{name}.{kind}" for name in WIDTHS for kind in kinds), "objective")
+    adapters = ("*.adapter.*",) if config.combinations is not None else ()
+    train = (*(f"{name}.{kind}" for name in WIDTHS for kind in kinds), *adapters, "objective")
     training = TrainConfig(epochs=3, batch_size=6, learning_rate=1e-2, select="last")
     return StageConfig(name="joint", modalities=tuple(WIDTHS), train=train, retrieval=config, training=training)
 
@@ -57,7 +59,12 @@ def model_of(stage: StageConfig) -> Retrieval:
         encoders = {name: Layer(width) for name, width in WIDTHS.items()}
         projections = {name: nn.Linear(encoder.dim, DIM) for name, encoder in encoders.items()}
         heads = {name: reconstruction_head(DIM, 13, encoder.dim) for name, encoder in encoders.items()}
-        return Retrieval(encoders, projections, heads, SpaceState(stage.retrieval, 3))
+        combinations = stage.retrieval.combinations
+        keys = () if combinations is None else combinations.keys
+        for seed, key in enumerate(keys):
+            for name in key.split("+"):
+                Bank.inject(projections[name], AdapterConfig(targets="*", rank=2), key=key, seed=seed).activate(None)
+        return Retrieval(encoders, projections, heads, SpaceState(stage.retrieval, 3), keys)
 
 
 def rows_of(num: int, absent: float = 0.0, seed: int = 0) -> Batch:
@@ -123,7 +130,9 @@ def step_of(model: Retrieval, stage: StageConfig, world: World = ALONE, kept: Ke
     The policies are those of the stage, whose teacher is the model as it is now, or `kept`.
     """
     setting, known = Setting.__new__(Setting), KnownFeatures.__new__(KnownFeatures)
-    vars(setting).update(world=world, device="cpu", runtime=Runtime(device="cpu"), dataset=Dataset.__new__(Dataset))
+    vars(setting).update(
+        seed=0, world=world, device="cpu", runtime=Runtime(device="cpu"), dataset=Dataset.__new__(Dataset)
+    )
     known.names = {"train": set()}
     return SpaceStep(model, stage, known, setting, kept or kept_of(model, stage, stage.train, known, setting))
 
@@ -135,7 +144,7 @@ def loop_of(model: Retrieval, stage: StageConfig, batches: Loader, world: World 
     work = Work(
         batches=batches,
         forward=step,
-        rule=EpochRule(step.state),
+        rule=EpochRule(step.state, step.kept, step.draw),
         validate=lambda: {"loss": 0.0, "R@1": 0.0},
         set_modes=lambda: set_modes(model, trained),
         collective=world.size > 1,

@@ -11,6 +11,9 @@ def embed(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run in a joint space.")],
     table: Annotated[Path, typer.Argument(help="Table with the columns of the run's modalities, or some of them.")],
     out: Annotated[Path, typer.Option(help="Folder of the collection.")],
+    under: Annotated[
+        str, typer.Option(help="The adapters to embed under, like audio+text; shared: the space of all modalities.")
+    ] = "shared",
     id_column: Annotated[
         str | None, typer.Option(help="Column of the ids; default: id, else the row's number.")
     ] = None,
@@ -25,7 +28,7 @@ def embed(
     """Embed every row of a table with a trained joint space, into a folder that `awase search` looks in.
 
     A modality may be missing from some rows, or its column from the table. Interrupted, the same command goes on; a
-    folder that holds another table or model is refused.
+    folder that holds another table, model or key is refused.
     """
     from awase.runner.collection_embed import TableColumns, embed_table
     from awase.runner.space import Space
@@ -38,6 +41,7 @@ def embed(
         table,
         out,
         columns=columns,
+        under=under,
         shard_rows=shard_rows,
         on_shard=lambda done, total: print(f"{done} of {total} rows", file=sys.stderr),
     )

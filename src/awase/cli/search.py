@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from awase.vocabulary import SHARED_NAME
+
 if TYPE_CHECKING:
     from awase.runner.collection import Found
 
@@ -25,7 +27,10 @@ def search(
     cache: Annotated[Path | None, typer.Option(help="The cache the run used.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Search a collection: ids, scores and times, best first. Every item is compared; nothing is approximate."""
+    """Search a collection: ids, scores and times, best first. Every item is compared; nothing is approximate.
+
+    The query is embedded under the key that the collection was embedded under.
+    """
     from awase.runner.collection import Collection
 
     opened = Collection.open(collection)
@@ -53,7 +58,10 @@ def remarks(found: "Found", k: int) -> list[str]:
     """What the numbers are, and what was not compared."""
     compared = found.num_items - found.missing
     name = "cosine" if found.score == "cosine" else "dot product"
-    said = [f"{name} of {found.query} with {'+'.join(found.gallery)}; {compared} of {found.num_items} items compared"]
+    under = "" if found.under == SHARED_NAME else f" under {found.under}"
+    said = [
+        f"{name} of {found.query} with {'+'.join(found.gallery)}{under}; {compared} of {found.num_items} items compared"
+    ]
     if found.missing:
         said.append(f"{found.missing} items lack what was searched in")
     if k > compared:
@@ -67,6 +75,7 @@ def document(found: "Found", k: int) -> dict[str, Any]:
         "query": found.query,
         "gallery": list(found.gallery),
         "score": found.score,
+        "under": found.under,
         "items": found.num_items,
         "missing": found.missing,
         "asked": k,

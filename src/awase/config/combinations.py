@@ -37,6 +37,9 @@ class CombinationsConfig(Frozen):
     """Weight of the divergence, per key of two modalities that learns, of its similarities from those of the space."""
     gradient: Literal["all", "adapters"] = "all"
     """Whether a combination's loss also reaches the shared parts where these learn, or adapters alone."""
+    keys_per_step: int | None = Field(None, ge=1)
+    """So many of the keys that learn, drawn for every step, are trained in it, with losses that weigh |S| / s; the
+    others stand still. None: all in every step."""
     execution: Literal["batched", "loop", "cached"] = "batched"
     """All keys in one pass, or one after the other: the same numbers. cached: in one pass, and what lies below the
     adapters of an encoder that stands still is computed once per sample and kept in memory; of an encoder that learns,
@@ -65,6 +68,11 @@ class CombinationsConfig(Frozen):
             if unknown:
                 raise ValueError(f"There is no combination {', '.join(unknown)}; there are {', '.join(self.keys)}.")
         sizes = {key: len(key.split("+")) for key in self.learned}
+        if self.keys_per_step is not None and self.keys_per_step > len(self.learned):
+            raise ValueError(
+                f"There are {len(self.learned)} keys that learn, so that a step cannot have {self.keys_per_step}; use "
+                f"1 to {len(self.learned)}, or leave keys_per_step out for all."
+            )
         large = [key for key, size in sizes.items() if size > 3]
         if self.of_set == "triangle" and large:
             raise ValueError(f"A triangle has three modalities; given: {', '.join(large)}. Use of_set='volume'.")

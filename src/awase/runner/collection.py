@@ -15,6 +15,7 @@ from awase.runner.collection_files import CollectionHeader, Item, has_shard, rea
 from awase.runner.collection_nearest import Shard, nearest
 from awase.runner.collection_query import embed_query, gallery_of, query_modality
 from awase.runner.space import Space
+from awase.vocabulary import SHARED_NAME
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Found:
     """`cosine` or `dot`."""
     num_items: int
     missing: int
+    under: str = SHARED_NAME
+    """The key that both sides are embedded under."""
 
 
 class Collection:
@@ -69,7 +72,7 @@ class Collection:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities of the model that embedded it."""
+        """The modalities of the model that embedded it, or of the key."""
         return self.header.modalities
 
     def space(self, source: str | Path | None = None, *, device: str = "auto", cache: Path | None = None) -> Space:
@@ -104,19 +107,24 @@ class Collection:
 
         `of` may be left out where only one modality can be meant; `within` is all the others. The score is the one of
         the model's evaluation: q.(v + a) of items that have all of these modalities, or with cosines the mean over
-        those that an item has. All items, where `k` is more. Raises `ValueError` and `FileNotFoundError` for queries
-        that cannot be embedded and for modalities that are not there.
+        those that an item has. Under a key the query and `within` are exactly its modalities, and only items that have
+        all of `within` are compared. All items, where `k` is more. Raises `ValueError` and `FileNotFoundError` for
+        queries that cannot be embedded, for modalities that are not there, and for those of another key.
         """
         space = self.space()
-        modality = query_modality(space, query, of)
+        modality = query_modality(space, query, of, self.modalities)
         gallery = gallery_of(within, self.modalities, modality)
-        return self.search_vector(embed_query(space, query, modality), modality, gallery, k=k, index=index)
+        self._check_key(modality, gallery)
+        vector = embed_query(space, query, modality, under=self.header.under)
+        return self.search_vector(vector, modality, gallery, k=k, index=index)
 
     def search_vector(
         self, vector: Float[Tensor, " dim"], of: str, within: Sequence[str], *, k: int = 10, index: str = "auto"
     ) -> Found:
-        """`search` with an embedding of the collection's model, not normalised, as `Space.embed` gives it."""
+        """`search` with an embedding of the collection's model under its key, not normalised, as `Space.embed` gives
+        it."""
         gallery = gallery_of(within, self.modalities, of)
+        self._check_key(of, gallery)
         everyone = torch.ones(1, dtype=torch.bool)
         one = Embedded(("query",), torch.zeros(1, dtype=torch.int64), {of: vector[None].cpu()}, {of: everyone})
         query = side(one, (of,), cosine=self.header.cosine)[0][0]
@@ -124,7 +132,19 @@ class Collection:
         items = read_items(self.folder, self.header, rows.tolist())
         hits = [Hit(row, score, item) for row, score, item in zip(rows.tolist(), scores.tolist(), items, strict=True)]
         name = "cosine" if self.header.cosine else "dot"
-        return Found(tuple(hits), of, gallery, name, len(self), len(self) - compared)
+        return Found(tuple(hits), of, gallery, name, len(self), len(self) - compared, self.header.under)
+
+    def _check_key(self, of: str, gallery: tuple[str, ...]) -> None:
+        """Raises `ValueError` where the collection is embedded under the key of another task."""
+        under = self.header.under
+        if under != SHARED_NAME and {of, *gallery} != set(under.split("+")):
+            others = "+".join(sorted(set(under.split("+")) - {of}))
+            own = "+".join(sorted({of, *gallery}))
+            raise ValueError(
+                f"{self.folder} is embedded under {under}, which is for exactly these modalities. With a query of {of} "
+                f"search in {others}; for {of} in {'+'.join(gallery)} embed the table again with --under {own}, if "
+                "the model has such adapters, or --under shared."
+            )
 
     def _shards(self, gallery: tuple[str, ...]) -> Iterator[Shard]:
         for shard in range(self.header.num_shards):
@@ -136,4 +156,7 @@ class Collection:
                 {name: rows for name, (rows, _) in tensors.items()},
                 {name: there for name, (_, there) in tensors.items()},
             )
-            yield side(part, gallery, cosine=self.header.cosine)
+            rows, there = side(part, gallery, cosine=self.header.cosine)
+            if self.header.under != SHARED_NAME:
+                there = torch.stack([part.present[name] for name in gallery]).all(dim=0)
+            yield rows, there

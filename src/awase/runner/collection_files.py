@@ -15,6 +15,7 @@ from awase.config import Frozen
 from awase.evaluation import Embedded
 from awase.files import whole_file, write_text
 from awase.training.checkpoint import write_tensors
+from awase.vocabulary import SHARED_NAME
 
 HEADER = "collection.json"
 SHARDS = "shards"
@@ -26,7 +27,9 @@ class CollectionHeader(Frozen):
 
     format_version: int = FORMAT_VERSION
     modalities: tuple[str, ...]
-    """Of the model; an item may lack any of them."""
+    """Of the model, or of the key; an item may lack any of them."""
+    under: str = SHARED_NAME
+    """The key that it is embedded under: `shared`, or a combination that has adapters."""
     dim: int
     cosine: bool
     """Whether scores are cosines; else raw dot products."""

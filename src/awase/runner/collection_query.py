@@ -10,14 +10,15 @@ from awase.config import TextInput
 from awase.runner.space import Space
 
 
-def query_modality(space: Space, query: str | Path, name: str | None) -> str:
-    """The modality that the query is of: the one named; else a file's, or the text's, where only one can be meant.
+def query_modality(space: Space, query: str | Path, name: str | None, modalities: Sequence[str]) -> str:
+    """Which of the `modalities` the query is of: the one named; else a file's, or the text's, where only one can be
+    meant.
 
-    Raises `ValueError` for a name that the model does not have, and where several or none can be meant.
+    Raises `ValueError` for a name that is not among them, and where several or none can be meant.
     """
-    inputs = {name: space.saved.spec.inputs[name] for name in space.modalities}
+    inputs = {name: space.saved.spec.inputs[name] for name in modalities}
     if name is not None:
-        return checked((name,), space.modalities, "the query")[0]
+        return checked((name,), modalities, "the query")[0]
     texts = [one for one, setting in inputs.items() if isinstance(setting, TextInput)]
     is_file = isinstance(query, Path) or (len(query) < 1024 and Path(query).is_file())
     fitting = [one for one in inputs if one not in texts] if is_file else texts
@@ -48,14 +49,17 @@ def checked(names: tuple[str, ...], valid: Collection[str], what: str) -> tuple[
     return names
 
 
-def embed_query(space: Space, query: str | Path, modality: str) -> Float[Tensor, " dim"]:
-    """The embedding of a text or file as one modality; raises `ValueError` where it cannot be read as that."""
+def embed_query(space: Space, query: str | Path, modality: str, *, under: str | None = None) -> Float[Tensor, " dim"]:
+    """The embedding of a text or file as one modality; raises `ValueError` where it cannot be read as that.
+
+    `under` is as in `Space.embed`.
+    """
     setting = space.saved.spec.inputs[modality]
     is_text = isinstance(setting, TextInput)
     if not is_text and not str(query).lstrip().startswith("[") and not Path(query).exists():
         raise FileNotFoundError(f"There is no file {query} to search with; texts are searched with --from of a text.")
     try:
-        embedded = space.embed([{setting.column: str(query) if is_text else query}])
+        embedded = space.embed([{setting.column: str(query) if is_text else query}], under=under)
     except ValueError as error:
         raise ValueError(f"The query {str(query)!r} cannot be read as {modality}: {error}") from error
     if not bool(embedded.present[modality][0]):

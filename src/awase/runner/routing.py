@@ -10,11 +10,11 @@ from awase.evaluation import Embedded
 from awase.evaluation.router import Router
 from awase.evaluation.routes import Scale, possible_routes
 from awase.files import write_text
+from awase.runner.saved import ROUTING_NAME
 from awase.runner.space_files import read_embeddings, read_samples
 from awase.training.calibration import Calibrated, Validation, calibrate
 from awase.vocabulary import SHARED_NAME, Task
 
-ROUTING_NAME = "routing.json"
 FORMAT_VERSION = 1
 SPLIT = "val"
 """What routes are chosen by; test is never read for them."""

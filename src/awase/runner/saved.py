@@ -16,6 +16,7 @@ from awase.training.store import StageStore
 
 MODEL_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
+ROUTING_NAME = "routing.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 OwnEncoders = Mapping[str, Callable[..., Any]]
@@ -33,7 +34,7 @@ def find_folder(source: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        patterns = [MODEL_NAME, WEIGHTS_NAME, "README.md"]
+        patterns = [MODEL_NAME, WEIGHTS_NAME, ROUTING_NAME, "README.md"]
         return Path(snapshot_download(text, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise FileNotFoundError(

@@ -191,16 +191,17 @@ def combination_losses(
     temperature: Tensor | float,
     targets: Mapping[str, Targets] | None = None,
     candidates: Mapping[str, Mapping[str, Candidates]] | None = None,
+    keys: Sequence[str] | None = None,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
     """The weighted loss per sample of every combination that learns, under `combination audio+text`.
 
     `temperature` is that of the space, which `loss` has too, and of keys without their own. `targets` are for the loss
-    of the keys that they name; the size of what a set spans has none.
+    of the keys that they name; the size of what a set spans has none. `keys` are those of a step; None: all that learn.
     A key of two modalities that has `candidates` of one of them has `mil_nce` instead of `loss`, as in `pair_losses`.
     """
     found, several = {}, candidates or {}
-    for key in config.learned:
+    for key in config.learned if keys is None else keys:
         if several.get(key):
             losses = pair_losses(keyed[key], present, loss, {key: 1.0}, candidates=several[key], world=world)[key]
         elif config.of_set in SPANS and len(keyed[key]) > 2:
@@ -221,16 +222,18 @@ def tether_losses(
     config: CombinationsConfig,
     *,
     temperature: Tensor | float,
+    keys: Sequence[str] | None = None,
     world: World = ALONE,
 ) -> dict[str, Tensor]:
     """What holds each pair that learns to the similarities of the `shared` space, under `tether audio+text`.
 
-    `temperature` is that of the space. It and the shared embeddings get no gradient. None where the weight is 0.
+    `temperature` is that of the space. It and the shared embeddings get no gradient. `keys` are those of a step; None:
+    all that learn. Nothing where the weight is 0.
     """
     if config.tether == 0:
         return {}
     found, fixed = {}, temperature.detach() if isinstance(temperature, Tensor) else temperature
-    for key in config.learned:
+    for key in config.learned if keys is None else keys:
         names = sorted(keyed[key])
         if len(names) == 2:
             new, old = ((side[names[0]], side[names[1]]) for side in (keyed[key], shared))

@@ -27,6 +27,7 @@ from awase.objectives import (
     reconstruction,
 )
 from awase.objectives.presence import all_of
+from awase.runner.key_draw import KeyDraw
 from awase.runner.known import Known, autocast, of_stage
 from awase.runner.known_below import with_below
 from awase.runner.known_clips import clips_of_stage
@@ -66,7 +67,7 @@ def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], s
     return Work(
         batches=replayed(train_loader(stage, known.missing("train"), setting), stage, known, setting),
         forward=step,
-        rule=EpochRule(step.state, step.kept),
+        rule=EpochRule(step.state, step.kept, step.draw),
         validate=lambda: space_metrics(model, stage, "val", setting, known),
         set_modes=lambda: set_modes(model, trained),
         collective=setting.world.size > 1,
@@ -103,11 +104,14 @@ class SpaceStep:
         self.rebuilt = self.config.reconstructed or stage.modalities
         self.shift = clips_of_a_video(setting.dataset)
         self.kept = kept
+        combinations = self.config.combinations
+        self.draw = None if combinations is None else KeyDraw(combinations, stage, setting.seed)
 
     def __call__(self, batch: Batch) -> SpacePass:
         """The embeddings and losses of a batch on the device."""
         with autocast(self.setting):
-            output = self.model(batch, known=self.known.of(batch, "train"))
+            keys = None if self.draw is None else self.draw.now
+            output = self.model(batch, known=self.known.of(batch, "train"), keys=keys)
             old = {} if self.kept is None else self.kept.taught(batch, output)
         every = presence(batch, self.model.modalities)
         present = without_replayed(every, batch)
@@ -139,24 +143,18 @@ class SpaceStep:
         return {name: (values, batch.candidates[name]) for name, values in embeddings.items()}
 
     def _combinations(self, output: RetrievalOutput, present: Presence, batch: Batch) -> dict[str, Tensor]:
-        combinations = self.config.combinations
-        if combinations is None:
+        combinations, draw = self.config.combinations, self.draw
+        if combinations is None or draw is None:
             return {}
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
+        given: Any = {"temperature": now, "keys": draw.now, "world": world}
         targets = self.state.targets(combinations.learned, combinations.temperatures)
         several = {key: self._candidates(values, batch) for key, values in output.keyed_candidates.items()}
         own = combination_losses(
-            output.keyed,
-            present,
-            loss,
-            combinations,
-            temperature=now,
-            targets=targets,
-            candidates=several,
-            world=world,
+            output.keyed, present, loss, combinations, targets=targets, candidates=several, **given
         )
-        shared = output.embeddings
-        return own | tether_losses(output.keyed, shared, present, combinations, temperature=now, world=world)
+        own |= tether_losses(output.keyed, output.embeddings, present, combinations, **given)
+        return {name: draw.factor * losses for name, losses in own.items()}
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
         clustering, memory = self.config.clustering, self.state.memory
@@ -226,17 +224,21 @@ def any_of(masks: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class EpochRule(Rule):
-    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, counts the steps
-    that had no clusters, and lets policies take back what a step must not change.
+    """Plain training that holds a learned temperature up, tells the clustering when an epoch begins, draws a step's
+    keys, counts the steps that had no clusters, and lets policies take back what a step must not change.
 
     It says once in the log how many these were, when there are clusters, or after an epoch without any.
     """
 
     steps_without_clusters: Tensor
+    steps_done: Tensor
 
-    def __init__(self, state: SpaceState, kept: Kept | None = None) -> None:
+    def __init__(self, state: SpaceState, kept: Kept | None = None, draw: KeyDraw | None = None) -> None:
         super().__init__()
         self._kept = kept
+        self._draw = draw if draw is not None and draw.count is not None else None
+        if self._draw is not None:
+            self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
         self._state = (state,)  # in a tuple: its tensors belong to the model, not to the rule
         self._said = False
         self.register_buffer("steps_without_clusters", torch.zeros((), dtype=torch.long))
@@ -244,11 +246,15 @@ class EpochRule(Rule):
     def begin(self, epoch: int, phase: str | None) -> None:
         """Called before each step."""
         self._state[0].hold()
+        if self._draw is not None:
+            self._draw.begin(int(self.steps_done))
         if self._memory is not None:
             self._memory.begin_epoch(epoch)
 
     def after_backward(self, step: int) -> None:
         """Called after each step."""
+        if self._draw is not None:
+            self.steps_done.fill_(step + 1)
         memory = self._memory
         if memory is None:
             return
