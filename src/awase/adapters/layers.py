@@ -35,10 +35,10 @@ class LoraLinear(nn.Linear):
         if self.lora.mix is not None:
             return _mixed_linear(self, input, self.lora.mix)
         adapter = self.lora.acting
-        if adapter is not None and _is_plain(self) and not _learns(self) and not _drops(adapter):
+        if adapter is not None and _is_plain(self) and not _learns(self) and not drops(adapter):
             output: Tensor = frozen_linear(input, self.weight, self.bias, adapter.A, adapter.B, adapter.scale)
             return output
-        output = _base(self, input)
+        output = base_output(self, input)
         if adapter is not None:
             hidden = F.linear(_dropped(adapter, input), like(adapter.A, input))
             output = output + F.linear(hidden, like(adapter.B, input) * adapter.scale)
@@ -48,28 +48,28 @@ class LoraLinear(nn.Linear):
 def _mixed_linear(layer: LoraLinear, input: Tensor, mix: Mix) -> Tensor:
     """Rows with several adapters: each key's rows are one group, or, of many tokens, each row and its matrices."""
     if len(input) == 0:
-        return _base(layer, input)
+        return base_output(layer, input)
     adapters = mix.adapters(layer.lora)
     low, high = stacked(adapters, layer.in_features, layer.out_features, input)
     if mix.index is not None and input.dim() == 2:
         of_key, stands = mix.segments(len(input), input.device)
         grouped = _dropped_of(adapters, input).index_select(0, of_key.flatten()).unflatten(0, of_key.shape)
         delta = torch.bmm(torch.bmm(grouped, low.transpose(1, 2)), high.transpose(1, 2))
-        return _base(layer, input) + delta.flatten(0, 1).index_select(0, stands)
+        return base_output(layer, input) + delta.flatten(0, 1).index_select(0, stands)
     if mix.index is None:
         mix.places(len(input), input.device)  # refuses rows that are no equal blocks
     else:
         places = mix.places(len(input), input.device)
         low, high = low.index_select(0, places), high.index_select(0, places)
     grouped = input.reshape(len(low), -1, layer.in_features)  # (groups, rows, inputs)
-    if _is_plain(layer) and not _learns(layer) and not any(one is not None and _drops(one) for one in adapters):
+    if _is_plain(layer) and not _learns(layer) and not any(one is not None and drops(one) for one in adapters):
         return frozen_mixed(grouped, layer.weight, layer.bias, low, high).view(*input.shape[:-1], -1)
     hidden = torch.bmm(_dropped_of(adapters, grouped), low.transpose(1, 2))
-    output = _base(layer, input)
+    output = base_output(layer, input)
     return output + torch.bmm(hidden, high.transpose(1, 2)).view(output.shape)
 
 
-def _base(layer: LoraLinear, input: Tensor) -> Tensor:
+def base_output(layer: LoraLinear, input: Tensor) -> Tensor:
     """What the layer gave before it was adapted."""
     output: Tensor = layer.lora.original_class.forward(layer, input)
     return output
@@ -195,19 +195,19 @@ def _learns(layer: nn.Linear) -> bool:
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def _drops(adapter: Adapter) -> bool:
+def drops(adapter: Adapter) -> bool:
     return adapter.training and adapter.dropout > 0
 
 
 def _dropped(adapter: Adapter, input: Tensor) -> Tensor:
-    return F.dropout(input, adapter.dropout) if _drops(adapter) else input
+    return F.dropout(input, adapter.dropout) if drops(adapter) else input
 
 
 def _dropped_of(adapters: Sequence[Adapter | None], input: Tensor) -> Tensor:
     """Dropout of adapters that are mixed; raises `ValueError` where they do not agree on it."""
     known = [adapter for adapter in adapters if adapter is not None]
-    rates = sorted({adapter.dropout for adapter in known if _drops(adapter)})
-    if rates and (len(rates) > 1 or not all(_drops(adapter) for adapter in known)):
+    rates = sorted({adapter.dropout for adapter in known if drops(adapter)})
+    if rates and (len(rates) > 1 or not all(drops(adapter) for adapter in known)):
         raise ValueError(
             f"Adapters in one batch share their dropout in training; these have {[a.dropout for a in known]}."
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from awase.adapters import Bank
 from awase.encoders.blocks import BlockEncoder
 from awase.fusion.rows import encode_zeros, put, put_encoded, take_inputs
+from awase.models.common_input import project_common
 from awase.models.parts import ADAPTER_MARK
 from awase.types import Below, Encoded, Inputs, map_inputs
 
@@ -71,15 +72,23 @@ def encode_keys(
 
 def project_keys(
     head: nn.Module,
-    features: Float[Tensor, "keys batch dim"],
+    features: Float[Tensor, "keys batch dim"] | Float[Tensor, "batch dim"],
     keys: Sequence[str],
     *,
     execution: Execution = "batched",
     apart: bool = False,
 ) -> Float[Tensor, "keys batch out"]:
-    """The head's output for the features under every key, with that key's adapter where the head has adapters."""
+    """The head's output for the features under every key, with that key's adapter where the head has adapters.
+
+    Without a dimension of keys, the features are the same under all, and what no key changes is computed once.
+    """
     bank = Bank(head)
     with _standing_still(head) if apart else nullcontext():
+        if features.dim() == 2:
+            common = project_common(head, features, keys) if execution == "batched" else None
+            if common is not None:
+                return common
+            features = features.expand(len(keys), *features.shape)
         if not bank.keys():
             projected: Tensor = head(features.flatten(0, 1))
         elif execution == "loop":

@@ -145,7 +145,7 @@ class Retrieval(nn.Module):
             if not keys:
                 continue
             pooled = encoded[name].pooled.detach() if self.apart else encoded[name].pooled
-            rows = features[name] if name in features else pooled.expand(len(keys), *pooled.shape)
+            rows = features.get(name, pooled)
             projected = project_keys(self.projections[name], rows, keys, execution=self.execution, apart=self.apart)
             for key, values in zip(keys, projected, strict=True):
                 combined[key][name] = values.float()
