@@ -178,7 +178,7 @@ def test_the_teacher_takes_the_first_real_candidate_as_the_model_does() -> None:
     output = model(batch)
     found = Teacher(model, ("a", "v"), ())(batch, output.encoded)
     for name in ("a", "v"):
-        assert torch.equal(found[name], output.embeddings[name])
+        torch.testing.assert_close(found[name], output.embeddings[name])  # projected in batches of other sizes
 
 
 def with_reservoir(batch: Batch, size: int) -> Batch:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tiny_spaces import (
     INPUTS,
     TRAINING,
+    clips,
     reading_rows,
     readings_data,
     small_encoders,
@@ -103,6 +104,27 @@ def test_old_tasks_are_answered_bit_for_bit_as_after_the_first_stage(table: Path
     assert keys == {"a+b", "a+text", *(["a+b+text"] if name == "bank" else [])}
     assert all(value.any() for key, value in new.items() if key.endswith(".B"))
     assert not torch.equal(embedded(runner, last).under(("a", "b")).embeddings["b"], before.embeddings["b"])
+
+
+def test_a_bank_over_towers_with_batch_norms_leaves_their_statistics(tmp_path: Path) -> None:
+    """Video and audio of generated clips have convolutions with batch norms; adapters sit in encoders and heads."""
+    bank = {"name": "bank", "combination": {"place": "both", "adapter": {"rank": 2, "targets": "*"}}}
+    space = {**SPACE, "clustering": None}
+    settings = {"retrieval": space, "staged": {"first": ["video", "audio"], "policy": [bank]}}
+    made = space_experiment(clips(), MethodConfig(method="mcn", settings=settings))
+    runner = NodeRunner(open_setting(made, Runtime(cache=tmp_path, device="cpu", threads=1), 0, None, ALONE))
+    context = MethodContext(("video", "audio", "text"), {}, made.joint)
+    runner.run(build_method("mcn", context, settings))
+    old, new = (runner.stages[name].tensors for name in ("audio+video", "joint"))
+    statistics = [key for key in old if key.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    assert any(".video." in key for key in statistics)
+    assert any(old[key].any() for key in statistics if key.endswith("running_mean"))
+    assert all(torch.equal(value, new[key]) for key, value in old.items())
+    before, after = (embedded(runner, name).under(("audio", "video")) for name in ("audio+video", "joint"))
+    for modality in ("video", "audio"):
+        assert torch.equal(before.embeddings[modality], after.embeddings[modality])
+    own = embedded(runner, "joint").under(("text", "video"))
+    assert not torch.equal(own.embeddings["video"], before.embeddings["video"])
 
 
 def test_every_policy_runs_and_is_something_else_than_naive(table: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ STAGE = StageConfig(
     training=TrainConfig(),
     balancing=BalancingConfig(name="ogm_ge", options={"alpha": 0.5}),
     retrieval=RetrievalConfig(
-        space=SpaceConfig(projections={"audio": "linear"}),
+        space=SpaceConfig(projections={"audio": "linear", "text": "linear"}),
         loss="info_nce",
         pairs={"audio+text": 1.0},
         targets=TargetsConfig(kind="partial", epsilon=0.5, quantile=0.2, pairs=("audio+text",)),

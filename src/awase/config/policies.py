@@ -57,7 +57,7 @@ class EwcPolicy(Frozen):
     """Elastic weight consolidation: parameters that mattered to the old pairs' losses move little."""
 
     name: Literal["ewc"] = "ewc"
-    weight: float = Field(100.0, gt=0)
+    weight: float = Field(10_000.0, gt=0)
     samples: int = Field(256, ge=1)
     """How many training samples the Fisher information is the mean of: a backward pass each."""
 
