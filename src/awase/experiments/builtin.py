@@ -60,9 +60,9 @@ def scenes_synergy() -> Experiment:
 def scenes_stream() -> Experiment:
     """Three data sets of clips one after the other: by day, by night (the same label, seen badly), and other classes.
 
-    Command: `awase run scenes.stream`; about 5 minutes on one core per seed. Expected: a model that is trained on
-    forgets what it knew of the first two, and of a bank it is known that it does not; replay and joint training keep
-    more. See docs/continual.md.
+    Command: `awase run scenes.stream`; about 5 minutes on one core per seed. Expected (one seed, 300
+    clips, task-aware): joint training and a model per data set about 95 % on average, naive about 40 %, the bank about
+    73 %: it keeps the first two and hardly learns `places`, whose classes its base never looked at.
     """
     domains = {
         "day": SceneDomain(noise={"video": 4.0, "audio": 1.0}),
