@@ -8,7 +8,7 @@ from awase.methods import MethodContext, build_method
 
 
 def test_number_of_experiments():
-    assert len(EXPERIMENTS) == 6
+    assert len(EXPERIMENTS) == 7
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
@@ -17,7 +17,8 @@ def test_experiment_builds_and_its_methods_accept_their_settings(name):
     assert isinstance(experiment, Experiment)
     assert experiment.name == name
     modalities = tuple(experiment.data.inputs)
-    context = MethodContext(modalities, dict.fromkeys(modalities, experiment.unimodal), experiment.joint)
+    alone, stream = dict.fromkeys(modalities, experiment.unimodal), tuple(experiment.data.scenes.domains)
+    context = MethodContext(modalities, alone, experiment.joint, data_sets=stream)
     titles = [method.title for method in experiment.methods]
     assert len(set(titles)) == len(titles)
     for method in experiment.methods:

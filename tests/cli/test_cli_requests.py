@@ -15,7 +15,7 @@ from awase.experiments import EXPERIMENTS
             ["frobnicate"],
             [
                 "frobnicate",
-                "run, report, evaluate, predict, embed, search, compare, diagnose, headroom, extract, list, doctor",
+                "run, report, evaluate, predict, embed, search, compare, diagnose, headroom, extract, export, merge",
             ],
         ),
         (["data", "frobnicate"], ["frobnicate", "check"]),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from awase.objectives import feature_distance
+from awase.objectives import feature_distance, logit_distance
 
 ROWS, DIMS = 5, {"audio": 3, "video": 7}
 
@@ -76,3 +76,21 @@ def test_what_absent_rows_hold_does_not_matter(measure):
     assert torch.equal(found, expected)
     found.sum().backward()
     assert torch.equal(poisoned.grad[~audio], torch.zeros(2, 3))
+
+
+def test_logit_distance_is_the_divergence_over_the_known_classes():
+    generator = torch.Generator().manual_seed(3)
+    own = torch.randn(5, 7, generator=generator, requires_grad=True)
+    old = torch.randn(5, 7, generator=generator, requires_grad=True)
+    known = torch.tensor([0, 2, 6])
+    found = logit_distance(own, old, temperature=3.0, classes=known)
+    for row in range(5):
+        p, q = (torch.softmax(values[row, known] / 3.0, dim=0) for values in (old, own))
+        torch.testing.assert_close(found[row], 9.0 * (p * (p / q).log()).sum())
+    found.sum().backward()
+    assert old.grad is None
+    assert own.grad is not None
+    assert own.grad[:, [1, 3, 4, 5]].abs().max() == 0
+    torch.testing.assert_close(logit_distance(old, old), torch.zeros(5))
+    with pytest.raises(ValueError, match="above 0"):
+        logit_distance(own, old, temperature=0.0)

@@ -8,7 +8,7 @@ from space_samples import DIM, WIDTHS, model_of, rows_of, slow_mms, stage_of, st
 from torch import Tensor, nn
 
 from awase.adapters import Bank
-from awase.config import AdapterConfig, RetrievalConfig, StageConfig
+from awase.config import RetrievalConfig, StageConfig
 from awase.evaluation import Embedded
 from awase.models import Retrieval
 from awase.runner.space_scores import contrastive_loss, uses_cosine
@@ -182,20 +182,14 @@ KEYS = ("a+t", "t+v", "a+v")
 
 
 def keyed_model(stage: StageConfig) -> Retrieval:
-    """The model with an adapter of each key in the projections, which do something."""
-    plain = model_of(stage)
+    """The model with adapters that do something."""
+    model = model_of(stage)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8)
-        heads = {name: nn.Sequential(head) for name, head in plain.projections.items()}
-        for seed, key in enumerate(KEYS):
-            for name in key.split("+"):
-                Bank.inject(heads[name], AdapterConfig(targets="*", rank=2), key=key, seed=seed)
-        for head in heads.values():
-            Bank(head).activate(None)
-            for name, value in head.named_parameters():
-                if ".lora." in name:
-                    nn.init.normal_(value, std=0.3)
-    return Retrieval(dict(plain.encoders.items()), heads, {}, plain.objective, KEYS)
+        for name, value in model.projections.named_parameters():
+            if ".lora." in name:
+                nn.init.normal_(value, std=0.3)
+    return model
 
 
 def slow_keyed_terms(model: Retrieval, batch: Batch, margin: float) -> dict[str, Tensor]:

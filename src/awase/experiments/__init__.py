@@ -8,6 +8,7 @@ from awase.experiments.builtin import (
     digits,
     digits_speakers,
     scenes_redundant,
+    scenes_stream,
     scenes_synergy,
     scenes_unique,
 )
@@ -20,6 +21,7 @@ EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
     "digits": digits,
     "digits.speakers": digits_speakers,
     "scenes.redundant": scenes_redundant,
+    "scenes.stream": scenes_stream,
     "scenes.synergy": scenes_synergy,
     "scenes.unique": scenes_unique,
 }

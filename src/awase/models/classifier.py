@@ -85,7 +85,7 @@ class Classifier(nn.Module):
 
         The logits per modality are the fusion's split; where there are heads that the fusion does not need, theirs.
         """
-        heads = self.heads if self._route is None else self.routes.get_submodule(self._route)
+        heads = self.heads if self._route is None else self.routes[self._route]
         head_logits = {name: head(features[name]).float() for name, head in heads.named_children()}
         logits, split = self.fusion(features, head_logits, present)
         own = split if self.fusion.needs_heads or not head_logits else head_logits

@@ -4,6 +4,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from awase.config import TextInput
 from awase.data import Dataset
 from awase.data.labels import LabelTask
 from awase.data.unlabelled import SPLIT
-from awase.evaluation import collect, to_predictions
+from awase.evaluation import Outputs, collect, join_outputs, to_predictions
 from awase.models import Classifier
 from awase.runner.new_rows import open_new_rows
 from awase.runner.restored import open_model, save_model
@@ -112,11 +113,39 @@ def predict_dataset(model: Model, dataset: Dataset) -> Predictions:
         log.warning(
             "%d of %d rows have no modality that can be read and are left out", excluded, dataset.summary["rows"]
         )
-    loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
-    outputs = collect(model.classifier, loader.epoch(0), model.device, features=False)
+    outputs = _answered(model, dataset) if model.classifier.routes else _outputs(model, dataset)
     task: LabelTask = "multi_label" if model.saved.spec.multi_label else "single_label"
     unlabelled = type(outputs)(**{**vars(outputs), "targets": None})
     return to_predictions(unlabelled, SPLIT, task, threshold=model.saved.threshold)
+
+
+def _outputs(model: Model, dataset: Dataset) -> Outputs:
+    loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
+    return collect(model.classifier, loader.epoch(0), model.device, features=False)
+
+
+def _answered(model: Model, dataset: Dataset) -> Outputs:
+    """Of a bank: every row by the adapters and heads of its data set; the rows of one after those of another."""
+    spec, classifier, named = model.saved.spec, model.classifier, dataset.rows.data_sets
+    if named is None:
+        column = (
+            f"the column {spec.stream_column!r}" if spec.stream_column else "a column data.stream.column in training"
+        )
+        raise ValueError(
+            f"This model is a bank that answers every row by what was learned of its data set; to say which, it needs "
+            f"{column}, with one of {', '.join(spec.data_sets)}."
+        )
+    rows = dataset.splits[SPLIT]
+    there = dict.fromkeys(named[row] for row in rows.tolist())
+    unknown = [name for name in there if name not in spec.data_sets]
+    if unknown:
+        raise ValueError(f"The model knows no data set {', '.join(unknown)}; it knows {', '.join(spec.data_sets)}.")
+    parts = []
+    for name in there:
+        classifier.route(name if name in classifier.routes else None)
+        own = rows[[named[row] == name for row in rows.tolist()]]
+        parts.append(_outputs(model, replace(dataset, splits={SPLIT: own})))
+    return join_outputs(parts)
 
 
 def load_model(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from awase.config import DataConfig, Runtime
+from awase.config import DataConfig, Runtime, StreamConfig
 from awase.data import Dataset
 from awase.data.table import Table, read_table
 from awase.data.unlabelled import open_unlabelled
@@ -17,10 +17,12 @@ def new_data(spec: ModelSpec, modalities: Sequence[str], file: Path, columns: Se
     A row means the part of its files that the columns of the training's data say, where the table has them.
     """
     times = {"start_column": spec.start_column, "end_column": spec.end_column}
+    known = spec.stream_column if spec.stream_column in columns else None
     return DataConfig(
         manifest=file,
         inputs={name: spec.inputs[name] for name in modalities},
         task="retrieval",
+        stream=StreamConfig(column=known),
         **{name: column for name, column in times.items() if column in columns},
     )
 

@@ -25,6 +25,10 @@ class ModelSpec(Frozen):
     start_column: str | None = None
     """Column of the second at which a row's part of its files begins, where the data has one; also of new rows."""
     end_column: str | None = None
+    stream_column: str | None = None
+    """Column of a row's data set, where the training's data is a stream; also of new rows."""
+    data_sets: tuple[str, ...] = ()
+    """Those of the stream."""
     allow_pickle: bool = Field(False, exclude=True)
     """Whether pretrained weights may be read from a pickle; never written down."""
 
@@ -66,5 +70,7 @@ def model_spec(
         encoders=dict(encoders),
         start_column=None if data is None else data.start_column,
         end_column=None if data is None else data.end_column,
+        stream_column=None if data is None else data.stream.column,
+        data_sets=() if isinstance(dataset, ClipDataset) or dataset.stream is None else dataset.stream.names,
         allow_pickle=allow_pickle,
     )
