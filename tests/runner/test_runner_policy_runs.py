@@ -26,6 +26,7 @@ from awase.distributed import ALONE
 from awase.evaluation import Embedded
 from awase.methods import build_method
 from awase.methods.context import MethodContext
+from awase.objectives import info_nce
 from awase.runner.build import build_retrieval
 from awase.runner.known import of_stage
 from awase.runner.nodes import NodeRunner, load_tensors
@@ -185,6 +186,23 @@ def test_old_towers_learn_through_adapters_that_end_in_their_weights(table: Path
     directions_are_as_defined(runner, name)
 
 
+def gradient_at_the_start(runner: NodeRunner, weight: str) -> torch.Tensor:
+    """Of the new pairs' losses as the second stage begins, the mean over its batches in order."""
+    stage, setting = runner.stages["joint"].stage, runner.setting
+    model = build_retrieval(stage, setting.spec)
+    load_tensors(model, runner.stages["b+text"].tensors)
+    model.eval()
+    total, count = torch.zeros(()), 0
+    for batch in setting.dataset.loader("train", batch_size=stage.training.batch_size).epoch(0):
+        e = model(batch).embeddings
+        for x, y in (("a", "b"), ("a", "text")):
+            both = batch.present[x] & batch.present[y]
+            total = total + info_nce(e[x], e[y], present=both).mean()
+        count += 1
+    (found,) = torch.autograd.grad(total / count, [model.get_parameter(weight)])
+    return found
+
+
 def directions_are_as_defined(runner: NodeRunner, name: str) -> None:
     """Of the heads: from the covariance of all features of the first stage, and the gradient of the new pairs."""
     stage, setting = runner.stages["joint"].stage, runner.setting
@@ -219,6 +237,10 @@ def directions_are_as_defined(runner: NodeRunner, name: str) -> None:
             _, lengths, right = torch.linalg.svd(weight)
             main = int(((lengths**2).cumsum(0) / (lengths**2).sum() < 0.5).sum()) + 1
             assert (a @ right[:main].T).abs().max() < 1e-4
+            outside = torch.linalg.svd(torch.cat([basis, right[:main].T], dim=1))[0][:, count + main :]
+            gradient = gradient_at_the_start(runner, f"projections.{modality}.weight").double()
+            expected = torch.linalg.svd(gradient @ outside @ outside.T)[2][:2]
+            torch.testing.assert_close((a @ expected.T).abs(), torch.eye(2, dtype=a.dtype), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["replay+ckc+features", "ewc", "bank-after", "dns", "keeplora"])
