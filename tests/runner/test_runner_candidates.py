@@ -182,8 +182,9 @@ KEYS = ("a+t", "t+v", "a+v")
 
 
 def keyed_model(stage: StageConfig) -> Retrieval:
-    """The model with adapters that do something."""
+    """The model with adapters that do something, and nothing that rebuilds."""
     model = model_of(stage)
+    model.reconstructions = nn.ModuleDict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(8)
         for name, value in model.projections.named_parameters():

@@ -53,3 +53,17 @@ def test_queries_are_those_of_their_key() -> None:
     old = embedded(3, ("a", "v"))
     new = embedded(4, ("a", "v"), **{"a+v": {"a": old.embeddings["v"], "v": torch.zeros(6, 5)}})
     assert drift_of(old, new, cosine=True, device="cpu")["old_index a->v"] == 1.0
+
+
+def test_of_fewer_modalities_and_samples_what_both_have_is_compared() -> None:
+    old, every = embedded(5, ("a", "v", "t")), embedded(6, ("a", "v"), **{"a+v": embedded(7, ("a", "v")).embeddings})
+    rows = torch.tensor([0, 2, 3, 5])
+
+    def some(one: Embedded) -> Embedded:
+        keyed = {key: {name: value[rows] for name, value in own.items()} for key, own in one.keyed.items()}
+        embeddings, present = ({n: v[rows] for n, v in part.items()} for part in (one.embeddings, one.present))
+        return Embedded(tuple(one.ids[i] for i in rows), one.index[rows], embeddings, present, keyed=keyed)
+
+    expected = drift_of(some(embedded(5, ("a", "v"))), some(every), cosine=True, device="cpu")
+    assert drift_of(old, some(every), cosine=True, device="cpu") == expected
+    assert set(expected) == {"drift a", "drift v", "old_index a->v", "old_index v->a"}
