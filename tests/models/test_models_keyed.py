@@ -182,6 +182,7 @@ def test_of_several_inputs_per_sample_each_is_encoded_under_its_key(place: str) 
     model, batch, long = model_of(place), batch_of(), batch_of(21)
     mask = torch.arange(21).view(7, 3) % 4 != 1
     texts = {name: value.unflatten(0, (7, 3)) for name, value in long.inputs["t"].items()}
+    texts["input_ids"][~mask] = 17  # beyond the vocabulary: an encoder that saw it would say so
     several = replace(
         batch,
         inputs={**batch.inputs, "t": texts},
