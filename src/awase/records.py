@@ -59,6 +59,8 @@ class SpaceNumber(_Entry):
     """`text->audio+video`: texts ask, clips are scored with the sum of audio and video."""
     trained: bool
     """Whether every pair in it was drawn together by this stage or one that it began from."""
+    under: str | None = None
+    """The combination under whose adapters it is asked: the task is known beforehand. None: the shared space."""
     metrics: dict[str, float]
     metrics_same: dict[str, float] = {}
     """The same where every item with the same text is right; empty where that changes nothing."""
@@ -93,6 +95,8 @@ class RetrievalRecord(_Entry):
     """Stage -> the pairs it drew together."""
     numbers: tuple[SpaceNumber, ...]
     """Raw: without post-processing."""
+    agnostic: tuple[SpaceNumber, ...] = ()
+    """Of the numbers under adapters the same in the shared space of the same stage: whatever is asked."""
     query_bank: tuple[BankNumber, ...] = ()
     geometry: dict[str, dict[str, dict[str, float]]] = {}
     """Stage -> split -> name (`modality gap audio+text`, ...) -> value."""

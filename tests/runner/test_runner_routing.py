@@ -13,6 +13,7 @@ from tiny_spaces import reading_rows, readings_data, small_encoders, space_exper
 from awase import Collection, Space
 from awase.config import MethodConfig
 from awase.digest import tensors_digest
+from awase.records import read_record
 from awase.runner import routing as routing_module
 from awase.runner.collection_embed import embed_table
 from awase.runner.folder import RefusedError
@@ -82,6 +83,26 @@ def test_a_run_writes_its_routes_from_validation_alone(run: Path, monkeypatch: p
     again = routing_of(run, "combinations", model=found["model"], keys=KEYS, alpha=0.25, cosine=True, seed=0)
     assert splits == ["val"]
     assert json.loads(again.model_dump_json()) == found
+
+
+def test_a_run_has_the_numbers_of_the_shared_space_beside_those_under_keys(run: Path) -> None:
+    found = read_record(run).retrieval
+    assert found is not None
+    shared = {(n.split, n.direction): n.metrics for n in found.numbers if n.stage == "joint"}
+    keyed = {(n.split, n.direction): n for n in found.numbers if n.stage == "combinations"}
+    assert {one: n.under for one, n in keyed.items() if one[0] == "test"} == {
+        ("test", "text->a"): "a+text",
+        ("test", "a->text"): "a+text",
+        ("test", "text->b"): "b+text",
+        ("test", "b->text"): "b+text",
+        **{("test", one): "a+b+text" for one in ("a->b+text", "b->a+text", "text->a+b")},
+        **{("test", one): None for one in ("a->b", "b->a")},
+    }
+    agnostic = {(n.split, n.direction): n for n in found.agnostic}
+    assert set(agnostic) == {one for one, number in keyed.items() if number.under is not None}
+    assert all(number.metrics == shared[one] for one, number in agnostic.items())
+    assert all(number.stage == "combinations" and number.under is None for number in agnostic.values())
+    assert any(keyed[one].metrics != number.metrics for one, number in agnostic.items())
 
 
 def test_the_weight_of_an_ensemble_is_a_setting_that_trains_nothing_anew(place: Path, run: Path) -> None:

@@ -32,8 +32,13 @@ class Embedded:
 
     def under(self, modalities: Collection[str]) -> "Embedded":
         """What these modalities are compared with: their combination's own embeddings, where it has adapters."""
-        own = self.keyed.get("+".join(sorted(modalities)))
-        return self if own is None else replace(self, embeddings={**self.embeddings, **own}, keyed={})
+        key = self.key_of(modalities)
+        return self if key is None else replace(self, embeddings={**self.embeddings, **self.keyed[key]}, keyed={})
+
+    def key_of(self, modalities: Collection[str]) -> str | None:
+        """The combination of exactly these modalities, where it has adapters."""
+        key = "+".join(sorted(modalities))
+        return key if key in self.keyed else None
 
     def of_key(self, key: str) -> "Embedded":
         """The embeddings under one key, `shared` or a combination; raises `ValueError` where they were not made."""

@@ -1,6 +1,6 @@
 """The main table of retrieval runs: each method's numbers in the main directions, intervals, paired differences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from awase.report.retrieval_numbers import (
     METRICS,
     better,
     directions_of,
+    is_aware,
     last_stage,
     main_of,
     protocol_of,
@@ -25,13 +26,18 @@ from awase.report.retrieval_ranks import GroupRanks, Joined
 from awase.statistics import Difference, Interval, bootstrap_function, compare_recalls, recall_scores
 
 REFERENCE = "joint"
+AWARE = (
+    "Task-aware: asked under the adapters of exactly the modalities asked, so that the task is known beforehand. "
+    "Task-agnostic: one shared space, whatever is asked."
+)
 
 
 @dataclass(frozen=True)
 class Cell:
     """A method in one direction of one split: stats by metric, intervals and paired differences by k.
 
-    `banked` are those with a query bank (inductive); all else is raw.
+    `banked` are those with a query bank (inductive); all else is raw. `aware`: all are under adapters of exactly the
+    modalities asked, but for `agnostic`, which are those in the shared space beside them.
     """
 
     stats: dict[str, Stat]
@@ -39,6 +45,8 @@ class Cell:
     intervals: dict[int, Interval]
     differences: dict[int, Difference]
     published: dict[str, float]
+    aware: bool = False
+    agnostic: dict[str, Stat] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,12 @@ class SpaceLine:
     trainable: float
     seconds: float
     memory_mib: float
+
+    @property
+    def title(self) -> str:
+        """The method, and whether its numbers are of tasks known beforehand."""
+        aware = any(cell.aware for cell in self.cells.values())
+        return f"{self.group.method} (task-aware)" if aware else self.group.method
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,11 @@ class SpaceLines:
     """Split -> what the bank of its inductive columns is; without an entry there are no such columns."""
     notes: tuple[str, ...]
     ranks: dict[str, GroupRanks]
+
+    @property
+    def aware(self) -> bool:
+        """Whether any method is asked under adapters: such numbers have columns of their own."""
+        return any(cell.aware for line in self.lines for cell in line.cells.values())
 
     @property
     def best(self) -> SpaceLine | None:
@@ -152,8 +171,15 @@ def _cell(
             differences = _differences(group.method, own, other, ks, notes)
     banked = {name: bank_stat(group, split, direction, name) for name in METRICS}
     bank_known = {name: stat for name, stat in banked.items() if stat is not None}
+    plain = {name: space_stat(group, stage, split, direction, name, agnostic=True) for name in METRICS}
     return Cell(
-        known, bank_known, intervals, differences, {n: value for n, value in published.items() if value is not None}
+        known,
+        bank_known,
+        intervals,
+        differences,
+        {n: value for n, value in published.items() if value is not None},
+        is_aware(group, stage, direction),
+        {name: stat for name, stat in plain.items() if stat is not None},
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from awase.report import numbers
 from awase.report.html import Html, fold_out, grouped_table, join, table, tag
 from awase.report.retrieval_lines import SpaceLines
+from awase.report.retrieval_numbers import is_aware
 from awase.report.retrieval_policies import closed, naive_of, policy_of
 from awase.report.retrieval_stages import Staged, staged_methods
 from awase.statistics import Interval, gallery_of, query_of
@@ -53,7 +54,8 @@ def _matrix(found: SpaceLines, split: str, staged: Sequence[Staged]) -> Html:
     for one in staged:
         for place, stage in enumerate(one.stages):
             scores = (_score(one, place, task, metric) for task in tasks)
-            rows.append([f"{one.group.method}, after {stage}", *scores])
+            aware = " (task-aware)" if is_aware(one.group, stage) else ""
+            rows.append([f"{one.group.method}, after {stage}{aware}", *scores])
     caption = f"{metric}, % on {split} after every stage; bold where this or an earlier stage trains the direction"
     shown = [(name, titles) for name, titles in groups if titles]
     return grouped_table("stage", shown, rows, caption=caption, marked=[0] if with_joint is not None else [])

@@ -63,16 +63,25 @@ def _asking(record: Record) -> str | None:
 
 
 def space_stat(
-    group: Group, stage: str, split: str, direction: str, metric: str, *, same_caption: bool = False
+    group: Group,
+    stage: str,
+    split: str,
+    direction: str,
+    metric: str,
+    *,
+    same_caption: bool = False,
+    agnostic: bool = False,
 ) -> Stat | None:
     """One number over seeds, folds averaged within a seed; None where no run has it.
 
-    With `same_caption` every item with the query's text is right; None where that changes nothing in any run.
+    With `same_caption` every item with the query's text is right; None where that changes nothing in any run. With
+    `agnostic` those that adapters' numbers have in the shared space.
     """
     found: dict[int, list[float]] = defaultdict(list)
     differs = False
     for run in group.runs:
-        for number in retrieval_of(run.record).numbers:
+        record = retrieval_of(run.record)
+        for number in record.agnostic if agnostic else record.numbers:
             if (number.stage, number.split, number.direction) != (stage, split, direction):
                 continue
             differs |= bool(number.metrics_same)
@@ -87,6 +96,11 @@ def space_stat(
 def is_trained(group: Group, stage: str, direction: str) -> bool:
     """Whether every pair in a direction was drawn together by this stage or one that it began from."""
     return any(n.trained for n in numbers_of(group) if (n.stage, n.direction) == (stage, direction))
+
+
+def is_aware(group: Group, stage: str, direction: str | None = None) -> bool:
+    """Whether a direction (None: any) is asked under adapters of its modalities after a stage."""
+    return any(n.under is not None for n in numbers_of(group) if n.stage == stage and direction in (None, n.direction))
 
 
 def selection_stat(group: Group) -> Stat | None:

@@ -4,8 +4,8 @@ from awase.report import numbers
 from awase.report.groups import Stat
 from awase.report.html import Html, bullets, fold_out, grouped_table, join, table, tag
 from awase.report.results import spread_over
-from awase.report.retrieval_lines import Cell, SpaceLine, SpaceLines
-from awase.report.retrieval_numbers import KS, METRICS, is_trained, last_stage, space_stat
+from awase.report.retrieval_lines import AWARE, Cell, SpaceLine, SpaceLines
+from awase.report.retrieval_numbers import KS, METRICS, is_aware, is_trained, last_stage, space_stat
 from awase.statistics import Difference
 
 
@@ -35,7 +35,7 @@ def findings(found: SpaceLines) -> Html:
         f"{name} {numbers.stat(best.cells[split, name].stats.get(metric), metric)}" for name in found.main
     )
     sentences: list[object] = [
-        join([tag("strong", best.group.method), f" ranks first on validation; on {split}, {metric} in %: {shown}."])
+        join([tag("strong", best.title), f" ranks first on validation; on {split}, {metric} in %: {shown}."])
     ]
     for name in found.main:
         sentences += _verdicts(found, split, name)
@@ -44,7 +44,7 @@ def findings(found: SpaceLines) -> Html:
 
 def _verdicts(found: SpaceLines, split: str, direction: str) -> list[str]:
     """Who can be told from the reference in one direction."""
-    known = [(line.group.method, line.cells[split, direction].differences.get(found.k)) for line in found.lines]
+    known = [(line.title, line.cells[split, direction].differences.get(found.k)) for line in found.lines]
     there = [(name, one) for name, one in known if one is not None]
     words = []
     for word, wanted in (("higher than", 1), ("lower than", -1), ("not distinguishable from", 0)):
@@ -74,14 +74,21 @@ def _of_split(found: SpaceLines, split: str) -> Html:
 
 
 def _results(found: SpaceLines, split: str) -> Html:
-    groups = [(name, [f"{m}, %" if m.startswith("R@") else m for m in METRICS]) for name in found.main]
+    titles = [f"{m}, %" if m.startswith("R@") else m for m in METRICS]
+    columns = [(name, aware) for name in found.main for aware in ((True, False) if found.aware else (None,))]
+    words = {None: "", True: ", task-aware", False: ", task-agnostic"}
+    groups = [(f"{name}{words[aware]}", titles) for name, aware in columns]
     rows = [
-        [line.group.method, *(_number(line.cells[split, name], m) for name in found.main for m in METRICS)]
+        [
+            line.group.method,
+            *(_of_column(line.cells[split, name], m, aware) for name, aware in columns for m in METRICS),
+        ]
         for line in found.lines
     ]
     caption = f"{found.table.experiment}, {found.table.dataset}: {split}, after the last stage"
     shows = any(cell.published for line in found.lines for cell in line.cells.values())
     legend = "In brackets: 95 % intervals." + (" Published: as in the source." if shows else "")
+    legend += f" {AWARE}" if found.aware else ""
     shown = grouped_table("method", groups, rows, caption=caption, marked=_marked(found))
     return join([shown, tag("p", legend, css="quiet legend")])
 
@@ -93,7 +100,7 @@ def _banked(found: SpaceLines, split: str) -> Html:
     groups = [(f"{name}, inductive", [f"{m}, %" if m.startswith("R@") else m for m in METRICS]) for name in found.main]
     rows = [
         [
-            line.group.method,
+            line.title,
             *(numbers.stat(line.cells[split, name].banked.get(m), m) for name in found.main for m in METRICS),
         ]
         for line in found.lines
@@ -101,6 +108,13 @@ def _banked(found: SpaceLines, split: str) -> Html:
     caption = f"{found.table.experiment}, {found.table.dataset}: {split}, with a query bank (inductive)"
     shown = grouped_table("method", groups, rows, caption=caption, marked=_marked(found))
     return join([shown, tag("p", found.banks[split], css="quiet legend")])
+
+
+def _of_column(cell: Cell, metric: str, aware: bool | None) -> Html:
+    """A number in the column of its kind; None: there is one kind alone."""
+    if aware is None or aware == cell.aware:
+        return _number(cell, metric)
+    return Html(numbers.NONE if aware else numbers.stat(cell.agnostic.get(metric), metric))
 
 
 def _number(cell: Cell, metric: str) -> Html:
@@ -120,7 +134,7 @@ def _differences(found: SpaceLines, split: str) -> Html:
         return Html("")
     groups = [(name, [f"R@{k}" for k in KS]) for name in found.main]
     rows = [
-        [line.group.method, *(_gap(line.cells[split, name].differences.get(k)) for name in found.main for k in KS)]
+        [line.title, *(_gap(line.cells[split, name].differences.get(k)) for name in found.main for k in KS)]
         for line in lines
     ]
     caption = f"Difference to {found.reference} in points, {split}, paired by seed and query"
@@ -145,19 +159,25 @@ def _every_direction(found: SpaceLines, split: str) -> Html:
     titles = ["direction", "method", "trained", *(f"{m}, %" if m.startswith("R@") else m for m in names)]
     titles.append("R@1, same text right, %")
     rows = [
-        [name, line.group.method, *_direction_row(line, split, name, names)]
+        [name, _asked(line, name, agnostic), *_direction_row(line, split, name, names, agnostic)]
         for name in found.directions
         for line in found.lines
-        if space_stat(line.group, last_stage(line.group), split, name, "MedR") is not None
+        for agnostic in (False, True)
+        if space_stat(line.group, last_stage(line.group), split, name, "MedR", agnostic=agnostic) is not None
     ]
     return table(titles, rows, caption=f"Every direction on {split}, after the last stage")
 
 
-def _direction_row(line: SpaceLine, split: str, direction: str, names: list[str]) -> list[str]:
+def _asked(line: SpaceLine, direction: str, agnostic: bool) -> str:
+    aware = is_aware(line.group, last_stage(line.group), direction)
+    return line.group.method + (" (task-agnostic)" if agnostic else " (task-aware)" if aware else "")
+
+
+def _direction_row(line: SpaceLine, split: str, direction: str, names: list[str], agnostic: bool) -> list[str]:
     group, stage = line.group, last_stage(line.group)
 
     def stat(metric: str, same: bool = False) -> Stat | None:
-        return space_stat(group, stage, split, direction, metric, same_caption=same)
+        return space_stat(group, stage, split, direction, metric, same_caption=same, agnostic=agnostic)
 
     same = stat("R@1", same=True)
     return [

@@ -5,7 +5,7 @@ from awase.report.cautions import cautions
 from awase.report.groups import Table
 from awase.report.plain import Plain
 from awase.report.retrieval_bank import bank_sentence
-from awase.report.retrieval_lines import SpaceLine, SpaceLines, build_space_lines
+from awase.report.retrieval_lines import AWARE, SpaceLine, SpaceLines, build_space_lines
 from awase.report.retrieval_numbers import METRICS
 from awase.report.retrieval_policies import policy_of
 from awase.report.retrieval_stages import Staged, staged_methods
@@ -28,15 +28,18 @@ def retrieval_tables(table: Table) -> list[Plain]:
 def _main(found: SpaceLines, split: str, direction: str) -> Plain:
     shown = f"R@{found.k}"
     titles = ["method"]
-    for name in METRICS:
-        titles += [numbers.header(name), *(["95 % interval"] if name == shown else [])]
+    for words in (", task-aware", ", task-agnostic") if found.aware else ("",):
+        for name in METRICS:
+            titles += [f"{numbers.header(name)}{words}", *([f"95 % interval{words}"] if name == shown else [])]
     titles += [f"{shown}: difference to {found.reference}", "published", "seeds", "folds"]
-    rows = [_cells(line, split, direction, found.k) for line in found.lines]
+    kinds = (True, False) if found.aware else (None,)
+    rows = [_cells(line, split, direction, found.k, kinds) for line in found.lines]
     sentence, bank = found.sentences.get((split, direction)), bank_sentence(found.table, split, [direction])
     if bank is not None:
         titles += [f"{numbers.header(name)}, inductive" for name in METRICS]
         rows = [(*row, *_banked(line, split, direction)) for row, line in zip(rows, found.lines, strict=True)]
     notes = [*([] if sentence is None else [f"Protocol. {sentence}"]), *([] if bank is None else [bank])]
+    notes += [AWARE] if found.aware else []
     return Plain(_title(found, f"{split}, {direction}"), tuple(titles), tuple(rows), tuple(notes))
 
 
@@ -45,12 +48,16 @@ def _banked(line: SpaceLine, split: str, direction: str) -> tuple[str, ...]:
     return tuple(numbers.stat(cell.banked.get(name), name) for name in METRICS)
 
 
-def _cells(line: SpaceLine, split: str, direction: str, k: int) -> tuple[str, ...]:
+def _cells(line: SpaceLine, split: str, direction: str, k: int, kinds: tuple[bool | None, ...]) -> tuple[str, ...]:
+    """A row; `kinds`: task-aware or not per group of columns, None where all are of one kind."""
     cell, shown = line.cells[split, direction], f"R@{k}"
     found = [line.group.method]
-    for name in METRICS:
-        found.append(numbers.stat(cell.stats.get(name), name))
-        found += [numbers.interval(cell.intervals.get(k), shown)] if name == shown else []
+    for aware in kinds:
+        own = aware in (None, cell.aware)
+        stats = cell.stats if own else {} if aware else cell.agnostic
+        for name in METRICS:
+            found.append(numbers.stat(stats.get(name), name))
+            found += [numbers.interval(cell.intervals.get(k) if own else None, shown)] if name == shown else []
     published = " / ".join(numbers.value(cell.published.get(name), name) for name in METRICS)
     found += [
         numbers.difference(cell.differences.get(k), shown),

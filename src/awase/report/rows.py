@@ -41,28 +41,32 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
     """A row per stage, split, direction and metric, with its protocol (with folds that of the first).
 
     `trained`: whether every pair of the direction was drawn together by then. `same_text_right`: every item with the
-    text of the query is right; such rows stand only where that changes something.
+    text of the query is right; such rows stand only where that changes something. `under`: the adapters that it is
+    asked under, None in the shared space; a direction asked under adapters (task-aware) has a row of each
+    (task-agnostic).
     """
     found = []
     last = last_stage(group)
-    seen: set[tuple[str, str, str]] = set()
-    for number in numbers_of(group):
+    seen: set[tuple[str, str, str, bool]] = set()
+    agnostic = [number for run in group.runs for number in retrieval_of(run.record).agnostic]
+    for number, plain in [*((one, False) for one in numbers_of(group)), *((one, True) for one in agnostic)]:
         key = (number.stage, number.split, number.direction)
-        if key in seen:
+        if (*key, plain) in seen:
             continue
-        seen.add(key)
+        seen.add((*key, plain))
         for same in (False, True):
             for metric in number.metrics:
-                stat = space_stat(group, *key, metric, same_caption=same)
+                stat = space_stat(group, *key, metric, same_caption=same, agnostic=plain)
                 if stat is None:
                     continue
-                tested = number.stage == last and number.split != "val" and not same
+                tested = number.stage == last and number.split != "val" and not same and not plain
                 published = published_number(group, number.split, number.direction, metric) if tested else None
                 found.append(
                     _row(table, group, number, metric, stat)
                     | {
                         "trained": is_trained(group, number.stage, number.direction),
                         "same_text_right": same,
+                        "under": number.under,
                         "published": published,
                         "protocol": {**number.protocol, **({"correct": SAME_CAPTION} if same else {})},
                     }

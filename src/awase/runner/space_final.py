@@ -1,7 +1,7 @@
 """The one look at the test sets of a joint space: after the last stage, every stage's model is scored in one go."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
     """
     setting = runner.setting
     splits = [split for split in setting.dataset.splits if split != "train"]
-    numbers: list[SpaceNumber] = []
+    numbers, agnostic = list[SpaceNumber](), list[SpaceNumber]()
     shapes: dict[str, dict[str, dict[str, float]]] = {}
     tables: list[RankTable] = []
     worst: list[WorstQueries] = []
@@ -73,7 +73,11 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
                 table = ranked(embedded, direction, config, setting, place)
                 if table is not None:
                     tables.append(table)
-                    numbers.append(number_of(table, direction, place))
+                    numbers.append(number_of(table, direction, place, embedded.key_of(direction.modalities)))
+                if table is not None and numbers[-1].under is not None:
+                    plain = ranked(replace(embedded, keyed={}), direction, config, setting, place)
+                    assert plain is not None, "the same samples ask"
+                    agnostic.append(number_of(plain, direction, place))
     write_ranks(folder / RANKS_NAME, join_ranks(tables))
     write_worst(folder, worst)
     config = last.stage.retrieval
@@ -84,6 +88,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         score="cosine" if uses_cosine(config) else "dot",
         pairs={name: own_pairs(result) for name, result in runner.stages.items()},
         numbers=tuple(numbers),
+        agnostic=tuple(agnostic),
         query_bank=tuple(bank_numbers(folder, last.stage.name, numbers, device=setting.device)),
         geometry=shapes,
     )
@@ -193,8 +198,8 @@ def ranked(
     )
 
 
-def number_of(table: RankTable, direction: Direction, place: Place) -> SpaceNumber:
-    """The entry of the record for one direction of one stage and split."""
+def number_of(table: RankTable, direction: Direction, place: Place, under: str | None = None) -> SpaceNumber:
+    """The entry of the record for one direction of one stage and split, asked under a key or in the shared space."""
     protocol = table.protocol
     assert protocol is not None, "the ranks were just made"
     pairs = {"+".join(sorted((direction.query, name))) for name in direction.gallery}
@@ -204,6 +209,7 @@ def number_of(table: RankTable, direction: Direction, place: Place) -> SpaceNumb
         split=place.split,
         direction=str(direction),
         trained=pairs <= place.trained,
+        under=under,
         metrics=numbers_of(table.rank, protocol.gallery_size),
         metrics_same=numbers_of(table.rank_same_caption, protocol.gallery_size) if differ else {},
         protocol=protocol.to_dict(),
