@@ -169,6 +169,21 @@ def test_numbers_of_a_pair_are_those_of_its_ranks(tmp_path: Path):
     assert both.task_agnostic[JOINT] == pytest.approx(np.mean([share[JOINT, way] for way in ways]))
 
 
+def test_k_is_the_rank_up_to_which_an_answer_counts(tmp_path: Path):
+    """What is not found at once is the sixth."""
+    groups = write_runs(tmp_path)
+    first, fifth, sixth = (headroom_of(groups, MODALITIES, k=k) for k in (1, 5, 6))
+    assert [one.task_agnostic for one in fifth.pairs[1].asked] == [one.task_agnostic for one in first.pairs[1].asked]
+    assert all(0 < share < 1 for one in first.pairs[1].asked for share in one.task_agnostic.values())
+    assert all(share == 1 for one in sixth.pairs[1].asked for share in one.task_agnostic.values())
+    assert all(share == 1 for one in sixth.pairs[1].asked for share in one.task_aware.values())
+    assert all(found.difference == 0 for one in sixth.pairs[1].asked for found in one.differences.values())
+    text = render_headroom(fifth)
+    assert "R@5" in text
+    assert "R@1" not in text
+    assert "more up to rank 5 than the shared space" in text
+
+
 def test_both_directions_of_a_sample_are_drawn_as_one(tmp_path: Path):
     """By the definition: a sample's score is the mean of its two, drawn with the seeds."""
     pair = headroom_of(write_runs(tmp_path), MODALITIES).pairs[1]

@@ -23,6 +23,7 @@ def headroom(
         list[str] | None, typer.Option("--set", help="path.to.field=value of the experiment named (repeatable).")
     ] = None,
     split: Annotated[str, typer.Option(help="test, val, or an evaluation set.")] = "test",
+    k: Annotated[int, typer.Option(min=1, help="R@k, the k of the answer; the runs are the same for every k.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; default runs/<experiment>-headroom.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where decoded media and trained stages are kept.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
@@ -65,9 +66,9 @@ def headroom(
     with narrate(quiet):
         run_experiment(experiment, runtime, folder)
     write_page(folder)
-    answer = headroom_of(_groups(experiment, folder), tuple(inferred(experiment.data).inputs), split)
+    answer = headroom_of(_groups(experiment, folder), tuple(inferred(experiment.data).inputs), split, k=k)
     if as_json:
-        print_json({"experiment": experiment.name, "metric": "R@1", **asdict(answer)})
+        print_json({"experiment": experiment.name, "metric": f"R@{k}", **asdict(answer)})
     else:
         print(render_headroom(answer))
     print(f"The runs are in {folder}; see {folder / 'report.html'}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What every pair reaches in a space of its own, in the joint one and under adapters: R@1 and paired differences."""
+"""What every pair reaches in a space of its own, in the joint one and under adapters: R@k and paired differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Asked:
-    """One direction, or both: R@1 (a share, the mean over seeds) of every model, and `first - second` by names."""
+    """One direction, or both: R@k (a share, the mean over seeds) of every model, and `first - second` by names."""
 
     direction: str
     task_agnostic: dict[str, float]
@@ -61,13 +61,14 @@ class Headroom:
     """The answer for some data, with the costs of every model."""
 
     split: str
+    k: int
     pairs: tuple[PairHeadroom, ...]
     costs: dict[str, Cost]
     sentence: str
 
 
-def headroom_of(groups: Mapping[str, Group], modalities: Sequence[str], split: str = "test") -> Headroom:
-    """Returns the answer from the runs of `methods.headroom.headroom_methods`, by label.
+def headroom_of(groups: Mapping[str, Group], modalities: Sequence[str], split: str = "test", *, k: int = 1) -> Headroom:
+    """Returns the answer in R@k from the runs of `methods.headroom.headroom_methods`, by label.
 
     Raises `FileNotFoundError` where ranks are not beside a record, `ValueError` for a split that has no ranks of a
     pair, and as `compare_recall` does.
@@ -85,9 +86,9 @@ def headroom_of(groups: Mapping[str, Group], modalities: Sequence[str], split: s
             for direction in (f"{a}->{b}", f"{b}->{a}")
         }
         together = {name: _together({one: parts[name] for one, parts in directed.items()}) for name in labels}
-        asked = tuple(_asked(one, parts) for one, parts in {**directed, BOTH: together}.items())
-        found.append(PairHeadroom(pair, asked, verdict(pair, asked[-1].differences)))
-    return Headroom(split, tuple(found), _costs(groups, modalities), overall([one.verdict for one in found]))
+        asked = tuple(_asked(one, parts, k) for one, parts in {**directed, BOTH: together}.items())
+        found.append(PairHeadroom(pair, asked, verdict(pair, asked[-1].differences, k)))
+    return Headroom(split, k, tuple(found), _costs(groups, modalities), overall([one.verdict for one in found]))
 
 
 def _ranks(ranks: GroupRanks, group: Group, split: str, direction: str) -> Joined:
@@ -117,15 +118,15 @@ def _together(directed: Mapping[str, Joined]) -> Joined:
     return Joined(tables, max(one.gallery for one in directed.values()))
 
 
-def _asked(direction: str, parts: Mapping[str, Joined]) -> Asked:
+def _asked(direction: str, parts: Mapping[str, Joined], k: int) -> Asked:
     shares = {
-        name: float(np.mean([hits(table.rank, 1, one.gallery).mean() for table in one.tables.values()]))
+        name: float(np.mean([hits(table.rank, k, one.gallery).mean() for table in one.tables.values()]))
         for name, one in parts.items()
     }
     differences = {}
     for a, b in COMPARED:
         gallery = max(parts[a].gallery, parts[b].gallery)
-        differences[f"{a} - {b}"], _ = compare_recall(parts[a].tables, parts[b].tables, 1, gallery)
+        differences[f"{a} - {b}"], _ = compare_recall(parts[a].tables, parts[b].tables, k, gallery)
     agnostic = {name: share for name, share in shares.items() if name in AGNOSTIC}
     return Asked(direction, agnostic, {n: s for n, s in shares.items() if n not in agnostic}, differences)
 

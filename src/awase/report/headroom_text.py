@@ -17,8 +17,8 @@ CAUTION = (
 
 
 def render_headroom(found: Headroom) -> str:
-    """Returns Markdown: the sentence, what every model costs, and per pair its verdict, R@1 and differences."""
-    parts = [found.sentence, CAUTION, _costs(found), *(_pair(one, found.split) for one in found.pairs)]
+    """Returns Markdown: the sentence, what every model costs, and per pair its verdict, R@k and differences."""
+    parts = [found.sentence, CAUTION, _costs(found), *(_pair(one, found.split, f"R@{found.k}") for one in found.pairs)]
     return "\n\n".join(parts)
 
 
@@ -27,7 +27,7 @@ def _costs(found: Headroom) -> str:
     return _table(("for all pairs", "numbers stored per item", "parameters of the last stage"), rows)
 
 
-def _pair(found: PairHeadroom, split: str) -> str:
+def _pair(found: PairHeadroom, split: str, metric: str) -> str:
     directions = [one.direction for one in found.asked]
     first = found.asked[0]
     rows = [
@@ -38,8 +38,8 @@ def _pair(found: PairHeadroom, split: str) -> str:
         ),
     ]
     shares = _table(
-        (f"{split}, {numbers.header(METRIC)}", *directions),
-        [(name, *(numbers.value(one, METRIC) for one in values)) for name, values in rows],
+        (f"{split}, {numbers.header(metric)}", *directions),
+        [(name, *(numbers.value(one, metric) for one in values)) for name, values in rows],
     )
     differences = _table(
         ("difference, points", *directions),

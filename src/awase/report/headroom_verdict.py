@@ -11,6 +11,7 @@ from awase.statistics import Difference
 GAIN, OVER_WIDE, REACHED = "alone - joint", "alone - joint-wide", "pair_adapters - joint"
 LONGER = "pair_adapters - joint-longer"
 METRIC = "R@1"
+"""How differences are written: those of every R@k in the same way."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Verdict:
     sentence: str
 
 
-def verdict(pair: str, differences: Mapping[str, Difference]) -> Verdict:
-    """Returns what the differences of R@1 (shares) allow: `alone - joint`, and the controls of COMPARED.
+def verdict(pair: str, differences: Mapping[str, Difference], k: int = 1) -> Verdict:
+    """Returns what the differences of R@k (shares) allow: `alone - joint`, and the controls of COMPARED.
 
     worth it: the interval of `alone - joint` lies above zero. Else not as far as can be seen, where a gain of less than
     max(upper end of the interval, smallest detectable difference) may have been missed. Where every draw gives the same
@@ -32,7 +33,8 @@ def verdict(pair: str, differences: Mapping[str, Difference]) -> Verdict:
     """
     gain = differences[GAIN]
     if gain.low > 0:
-        words = f"worth it: alone it finds {_points(gain)} more at rank 1 than the shared space"
+        rank = "at rank 1" if k == 1 else f"up to rank {k}"
+        words = f"worth it: alone it finds {_points(gain)} more {rank} than the shared space"
         return Verdict(pair, "worth it", None, f"{words}{_but(differences)}{_reached(differences)}.")
     if not gain.has_limit:
         words = "cannot be said: every draw of the queries gives the same, so how small a gain could be seen is unknown"
