@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from awase.config import Frozen
 from awase.evaluation import Embedded
 from awase.files import whole_file, write_text
+from awase.runner.versioned_document import read_versioned_document
 from awase.training.checkpoint import write_tensors
 from awase.vocabulary import SHARED_NAME
 
@@ -71,14 +71,10 @@ def read_header(folder: Path) -> CollectionHeader | None:
     file = folder / HEADER
     if not file.is_file():
         return None
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        version = document.get("format_version")
-        if version == FORMAT_VERSION:
-            return CollectionHeader.model_validate(document)
-    except (json.JSONDecodeError, AttributeError, ValidationError) as error:
-        raise ValueError(f"{file} is damaged or describes no collection; remove the folder and embed again.") from error
-    raise ValueError(f"{file} has format version {version}; this awase reads {FORMAT_VERSION}: embed the table again.")
+    damaged = "describes no collection; remove the folder and embed again."
+    return read_versioned_document(
+        file, CollectionHeader, FORMAT_VERSION, damaged=damaged, again="embed the table again"
+    )
 
 
 def write_header(folder: Path, header: CollectionHeader) -> None:

@@ -1,9 +1,6 @@
 """The table of routes beside a run's results: task -> under which keys it is answered, and the numbers behind it."""
 
-import json
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from awase.config import Frozen
 from awase.evaluation import Embedded
@@ -12,6 +9,7 @@ from awase.evaluation.routes import Scale, possible_routes
 from awase.files import write_text
 from awase.runner.saved import ROUTING_NAME
 from awase.runner.space_files import read_embeddings, read_samples
+from awase.runner.versioned_document import read_versioned_document
 from awase.training.calibration import Calibrated, Validation, calibrate
 from awase.vocabulary import SHARED_NAME, Task
 
@@ -100,7 +98,8 @@ def read_routing(path: Path, *, model: str, modalities: tuple[str, ...], keys: t
     file = path / ROUTING_NAME if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{path} holds no {ROUTING_NAME}: a run with adapters of combinations writes it.")
-    routing = _parsed(file)
+    damaged, again = "no table of routes; run the experiment again.", "run the experiment again"
+    routing = read_versioned_document(file, Routing, FORMAT_VERSION, damaged=damaged, again=again)
     lacking = sorted(set(_named(routing)) - set(keys))
     if lacking:
         raise ValueError(
@@ -114,19 +113,6 @@ def read_routing(path: Path, *, model: str, modalities: tuple[str, ...], keys: t
     for name, one in routing.tasks.items():
         _check(file, routing, name, one, modalities)
     return routing
-
-
-def _parsed(file: Path) -> Routing:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        version = document.get("format_version")
-        if version == FORMAT_VERSION:
-            return Routing.model_validate(document)
-    except (json.JSONDecodeError, AttributeError, ValidationError) as error:
-        raise ValueError(f"{file} is damaged or no table of routes; run the experiment again. {error}") from error
-    raise ValueError(
-        f"{file} has format version {version}; this awase reads {FORMAT_VERSION}: run the experiment again."
-    )
 
 
 def _named(routing: Routing) -> set[str]:

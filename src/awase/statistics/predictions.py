@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Shaped
 
 from awase.files import whole_file
+from awase.statistics.versioned_table import read_versioned
 
 PREDICTIONS_NAME = "predictions.parquet"
 FORMAT_VERSION = 1
@@ -79,13 +80,7 @@ def read_predictions(path: Path) -> Predictions:
 
     Raises `FileNotFoundError` where there are none, `ValueError` for another format.
     """
-    file = path / PREDICTIONS_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} holds no {PREDICTIONS_NAME}: the folder of a finished run has one.")
-    table = pq.read_table(file)
-    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
-    if version != str(FORMAT_VERSION):
-        raise ValueError(f"{file} has format version {version}; this awase reads {FORMAT_VERSION}.")
+    table = read_versioned(path, PREDICTIONS_NAME, _VERSION_KEY, FORMAT_VERSION, owner="the folder of a finished run")
     return _from_table(table)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from awase.files import whole_file
 from awase.statistics.retrieval_protocol import RetrievalProtocol
+from awase.statistics.versioned_table import read_versioned
 
 RANKS_NAME = "ranks.parquet"
 FORMAT_VERSION = 1
@@ -140,15 +141,10 @@ def read_ranks(path: Path) -> RankTable:
 
     Raises `FileNotFoundError` where there are none, `ValueError` for another format.
     """
-    file = path / RANKS_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} holds no {RANKS_NAME}: the folder of a finished retrieval run has one.")
-    table = pq.read_table(file)
-    metadata = table.schema.metadata or {}
-    version = metadata.get(_VERSION_KEY, b"none").decode()
-    if version != str(FORMAT_VERSION):
-        raise ValueError(f"{file} has format version {version}; this awase reads {FORMAT_VERSION}.")
-    protocols = json.loads(metadata[_PROTOCOLS_KEY])
+    table = read_versioned(
+        path, RANKS_NAME, _VERSION_KEY, FORMAT_VERSION, owner="the folder of a finished retrieval run"
+    )
+    protocols = json.loads(table.schema.metadata[_PROTOCOLS_KEY])
     return RankTable(
         **{name: tuple(table[name].to_pylist()) for name in _TEXTS},
         rank=table["rank"].to_numpy().astype(np.int64),

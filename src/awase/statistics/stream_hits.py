@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool
 
 from awase.files import whole_file
+from awase.statistics.versioned_table import read_versioned
 
 STREAM_NAME = "stream.parquet"
 FORMAT_VERSION = 1
@@ -75,13 +76,7 @@ def read_hits(path: Path) -> StreamHits:
 
     Raises `FileNotFoundError` where there are none, `ValueError` for another format.
     """
-    file = path / STREAM_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} holds no {STREAM_NAME}: the folder of a run on a stream has one.")
-    table = pq.read_table(file)
-    version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
-    if version != str(FORMAT_VERSION):
-        raise ValueError(f"{file} has format version {version}; this awase reads {FORMAT_VERSION}.")
+    table = read_versioned(path, STREAM_NAME, _VERSION_KEY, FORMAT_VERSION, owner="the folder of a run on a stream")
     return StreamHits(
         id=tuple(table["id"].to_pylist()),
         stage=tuple(table["stage"].to_pylist()),
