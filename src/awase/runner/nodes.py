@@ -60,6 +60,7 @@ class NodeRunner:
     on_epoch: Callable[[str, StageConfig, Epoch], None] = lambda name, stage, epoch: None
     stages: dict[str, StageResult] = field(default_factory=dict)
     decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _built: tuple[StageResult, Classifier] | None = field(default=None, init=False, repr=False)
 
     def run(self, nodes: Sequence[Node]) -> StageResult:
         """The result of the last stage, after running every node that no decision leaves out."""
@@ -73,8 +74,12 @@ class NodeRunner:
         return last
 
     def model(self, result: StageResult) -> Classifier:
-        """The classifier of a finished stage on the device, all of it frozen."""
-        return self._frozen(build_classifier(result.stage, self.setting.spec, result.derived), result)
+        """The classifier of a finished stage on the device, all of it frozen; kept until another one is asked for."""
+        if self._built is None or self._built[0] is not result:
+            self._built = None
+            model = build_classifier(result.stage, self.setting.spec, result.derived)
+            self._built = result, self._frozen(model, result)
+        return self._built[1]
 
     def space(self, result: StageResult) -> Retrieval:
         """The model of a finished stage in a joint space on the device, all of it frozen."""
@@ -104,6 +109,7 @@ class NodeRunner:
     # ---- stages --------------------------------------------------------------------------------------------------
 
     def _stage(self, stage: StageConfig) -> StageResult:
+        self._built = None
         derived = {option: self.decisions[name] for option, name in stage.derived.items()}
         model = build_model(stage, self.setting.spec, derived)
         inherited = self._inherit(model, stage)

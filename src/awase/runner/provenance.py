@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def hardware(device: str) -> dict[str, Any]:
     return facts
 
 
+@cache
 def processor_name() -> str:
     """The processor as the system calls it."""
     info = Path("/proc/cpuinfo")
@@ -47,8 +49,12 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def commit(folder: Path) -> tuple[str | None, bool | None]:
-    """The git commit of the code in `folder` and whether it has changes; (None, None) outside a repository."""
+    """The git commit of the code in `folder` and whether it has changes; (None, None) outside a repository.
+
+    Asked once per process, which runs the code that it was started with.
+    """
     head = _git(folder, "rev-parse", "HEAD")
     if head is None:
         return None, None

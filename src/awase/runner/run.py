@@ -13,7 +13,6 @@ import torch
 
 from awase.config import Experiment, MethodConfig, Runtime, StageConfig
 from awase.distributed import ALONE, joined_world
-from awase.encoders import encoder_info
 from awase.files import write_text
 from awase.methods import build_method
 from awase.records import Record, StageRecord, write_record
@@ -198,8 +197,8 @@ def choose(attempts: Sequence[Attempt], direction: str) -> Attempt:
 
 
 def probe_all(runner: NodeRunner) -> dict[str, dict[str, float]]:
-    """Stage -> modality -> accuracy of a linear probe on its encoder."""
-    return {name: probe_stage(runner, result) for name, result in runner.stages.items()}
+    """Stage -> modality -> accuracy of a linear probe on its encoder; the last one first, whose model is there."""
+    return {name: probe_stage(runner, result) for name, result in reversed(runner.stages.items())}
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def shared_fields(setting: Setting, method: MethodConfig, started: datetime) -> 
             "methods": [other.model_dump(mode="json") for other in experiment.methods],
         },
         "data": {"fingerprint": setting.dataset.fingerprint, **setting.dataset.summary},
-        "weights": {name: encoder_info(encoder) for name, encoder in setting.bare_encoders().items()},
+        "weights": setting.weights,
         "classes": setting.dataset.classes,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(setting.device),

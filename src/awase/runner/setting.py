@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from awase.data import Dataset, inferred, open_dataset
 from awase.data.features import ClipDataset
 from awase.data.labels import LabelTask, label_task
 from awase.distributed import World
-from awase.encoders import addressed, build_encoder, build_tokenizer, default_encoder
+from awase.encoders import addressed, build_encoder, build_tokenizer, default_encoder, encoder_info
 from awase.methods import MethodContext
 from awase.methods.context import changed
 from awase.runner.memory import FeatureMemory
@@ -80,15 +81,18 @@ class Setting:
         rows = self.dataset.only(stream.data_sets, earlier=stream.earlier, share=stream.replay, seed=self.seed)
         return replace(self, dataset=rows)
 
-    def bare_encoders(self) -> dict[str, Any]:
-        """Each modality's encoder as configured, built anew."""
+    @cached_property
+    def weights(self) -> dict[str, dict[str, Any]]:
+        """What is known about each modality's encoder as configured, which is built once for it."""
         return {
-            name: build_encoder(
-                config,
-                kind=self.dataset.inputs[name].kind,
-                input_shape=self.dataset.input_shape(name),
-                seed=self.seed,
-                allow_pickle=self.runtime.allow_pickle,
+            name: encoder_info(
+                build_encoder(
+                    config,
+                    kind=self.dataset.inputs[name].kind,
+                    input_shape=self.dataset.input_shape(name),
+                    seed=self.seed,
+                    allow_pickle=self.runtime.allow_pickle,
+                )
             )
             for name, config in self.encoders.items()
         }
