@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 import torch
 from space_samples import DIM, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of, taken
-from torch import Tensor
+from torch import Tensor, nn
 
+from awase.adapters.adapter import Adapter
 from awase.config import KeptConfig, RetrievalConfig
 from awase.config.policies import check_together
 from awase.distributed import ALONE
 from awase.models import Retrieval
 from awase.runner.known import KnownFeatures
 from awase.runner.space_fisher import pairs_fisher
-from awase.runner.space_kept import Elastic, Kept, old_parameters
+from awase.runner.space_kept import Elastic, Kept, Reading, old_parameters
+from awase.runner.space_low_rank import layer_rows, learned_directions
 from awase.runner.space_null import null_space
 from awase.runner.space_teacher import Teacher
 from awase.types import Batch
@@ -272,6 +274,58 @@ def test_ewc_is_half_the_weighted_squared_way_and_pulls_back() -> None:
     gradients = torch.autograd.grad(found, list(parameters.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
         torch.testing.assert_close(gradient, 3 * fisher[name] * (parameters[name] - anchors[name]).detach())
+
+
+def test_o_lora_is_the_sum_of_products_with_what_was_learned_and_turns_what_adapters_read() -> None:
+    stage = stage_with({"name": "low_rank", "weight": 3.0})
+    model = model_of(stage)
+    new = {name: torch.randn(2, 5, requires_grad=True) for name in ("x", "y", "z")}
+    learned = {name: torch.randn(3, 5) for name in ("x", "z")}  # y has not changed
+    kept = Kept(stage.retrieval, model.objective, ALONE, reading=Reading(new, learned))
+    found = step_of(model, stage, kept=kept)(rows_of(7)).terms["low_rank"].mean()
+    products = [new[n][i] @ learned[n][j] for n in learned for i in range(2) for j in range(3)]
+    torch.testing.assert_close(found, 3 * torch.stack(products).abs().sum())
+    gradients = dict(zip(new, torch.autograd.grad(found, list(new.values()), allow_unused=True), strict=True))
+    assert gradients["y"] is None
+    for name in learned:
+        torch.testing.assert_close(gradients[name], 3 * (new[name] @ learned[name].T).sign().detach() @ learned[name])
+
+
+def test_learned_directions_are_those_of_the_change_of_each_weight() -> None:
+    initial, model = (nn.Sequential(nn.Linear(6, 4), nn.Conv2d(2, 5, 3), nn.Linear(4, 4)) for _ in range(2))
+    model.load_state_dict(initial.state_dict())
+    read = torch.linalg.qr(torch.randn(18, 2)).Q.T
+    with torch.no_grad():
+        model[0].weight.add_(torch.outer(torch.ones(4), torch.eye(6)[2]))
+        model[1].weight.add_((torch.randn(5, 2) @ read).view_as(model[1].weight))
+    adapter = Adapter(torch.zeros(2, 6), torch.zeros(4, 2), scale=1.0)
+    layers = {name: (layer, adapter) for name, layer in model.named_children()}
+    found = learned_directions(layers, initial, rank=2)
+    assert found.keys() == {"0", "1"}
+    torch.testing.assert_close(found["0"].abs(), torch.eye(6)[[2]], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found["1"].T @ found["1"], read.T @ read, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.Linear(6, 4), (5, 3, 6)),
+        (nn.Conv1d(3, 4, 5, stride=2, padding=3, dilation=2), (2, 3, 17)),
+        (nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2)), (2, 3, 9, 8)),
+    ],
+    ids=["linear", "signals", "pictures"],
+)
+def test_a_layers_rows_times_its_weight_are_what_it_gives(layer: nn.Module, size: tuple[int, ...]) -> None:
+    value = torch.randn(size)
+    given = layer(value)
+    given = given.flatten(0, -2) if isinstance(layer, nn.Linear) else given.flatten(2).transpose(1, 2).flatten(0, 1)
+    found = layer_rows(layer, value) @ layer.weight.flatten(1).T + layer.bias
+    torch.testing.assert_close(found, given, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_of_other_layers_are_refused() -> None:
+    with pytest.raises(ValueError, match="this is a Conv3d"):
+        layer_rows(nn.Conv3d(1, 1, 1), torch.zeros(1, 1, 1, 1, 1))
 
 
 def test_dns_leaves_every_old_score_and_lets_the_heads_move() -> None:

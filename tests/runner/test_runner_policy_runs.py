@@ -53,6 +53,7 @@ EVERY: dict[str, list[dict[str, Any]]] = {
     "ewc": [{"name": "ewc", "samples": 20}],
     "dns": [{"name": "dns", "threshold": 0.05}],
     "low-rank": [{"name": "low_rank", "rank": 2, "targets": "all-linear"}],
+    "o-lora": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "weight": 1.0}],
     "inflora": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "directions": "inflora", "energy": 0.5}],
     "keeplora": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "directions": "keeplora", "energy": 0.5}],
     "osrm": [{"name": "low_rank", "rank": 2, "targets": "all-linear", "directions": "osrm"}],
@@ -166,7 +167,11 @@ def test_dns_holds_the_old_heads_at_every_step_of_a_run(table: Path, tmp_path: P
         assert (other @ delta @ own).norm() < 1e-4 * delta.norm()
 
 
-@pytest.mark.parametrize("name", ["low-rank", "inflora", "keeplora", "osrm"])
+BOTH = ("low-rank", "o-lora")
+"""The policies with which A and B learn."""
+
+
+@pytest.mark.parametrize("name", ["low-rank", "o-lora", "inflora", "keeplora", "osrm"])
 def test_old_towers_learn_through_adapters_that_end_in_their_weights(table: Path, tmp_path: Path, name: str) -> None:
     runner = runner_of(experiment_of(table, method_of(EVERY[name])), tmp_path / "cache")
     first, learned, merged = (runner.stages[stage].tensors for stage in ("b+text", "joint", "merged"))
@@ -181,9 +186,25 @@ def test_old_towers_learn_through_adapters_that_end_in_their_weights(table: Path
     for modality, value in before.embeddings.items():
         torch.testing.assert_close(after.embeddings[modality], value, rtol=1e-4, atol=1e-4)
     facts = runner.stages["joint"].facts
-    numel = sum(value.numel() for key, value in learned.items() if key.endswith(".A" if name == "low-rank" else ".B"))
+    numel = sum(value.numel() for key, value in learned.items() if key.endswith(".A" if name in BOTH else ".B"))
     assert facts["trainable_parameters"] > numel
     directions_are_as_defined(runner, name)
+
+
+def test_what_adapters_read_is_kept_off_what_the_first_stage_learned(table: Path, tmp_path: Path) -> None:
+    overlaps = []
+    for policy in (EVERY["low-rank"], EVERY["o-lora"]):
+        runner = runner_of(experiment_of(table, method_of(policy)), tmp_path / "cache")
+        stage, learned = runner.stages["joint"].stage, runner.stages["joint"].tensors
+        initial, first = build_retrieval(stage, runner.setting.spec).state_dict(), runner.stages["b+text"].tensors
+        overlap = 0.0
+        for modality in ("b", "text"):
+            change = first[f"projections.{modality}.weight"] - initial[f"projections.{modality}.weight"]
+            directions = torch.linalg.svd(change).Vh[:2]
+            overlap += float((directions @ learned[f"projections.{modality}.lora.default.A"].T).abs().sum())
+        overlaps.append(overlap)
+    plain, penalised = overlaps
+    assert penalised < 0.8 * plain
 
 
 def gradient_at_the_start(runner: NodeRunner, weight: str) -> torch.Tensor:
@@ -209,7 +230,7 @@ def directions_are_as_defined(runner: NodeRunner, name: str) -> None:
     learned, model = runner.stages["joint"].tensors, runner.space(runner.stages["b+text"])
     for modality in ("b", "text"):
         a = learned[f"projections.{modality}.lora.default.A"].double()
-        if name == "low-rank":
+        if name in BOTH:
             at_first = build_retrieval(stage, setting.spec).state_dict()[f"projections.{modality}.lora.default.A"]
             assert not torch.equal(a.float(), at_first)  # it learns
             continue

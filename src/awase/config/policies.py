@@ -83,6 +83,17 @@ class LowRankPolicy(Frozen):
     """What A begins with. `random`: A and B both learn; else A is computed from the old model and stands still."""
     energy: float = Field(0.95, gt=0, le=1)
     """The share of the old features' (and of keeplora's weights') energy that is left alone."""
+    weight: float = Field(0.0, ge=0, exclude_if=lambda value: value == 0)
+    """Strength of O-LoRA's penalty on what A reads of the directions along which the earlier stages learned."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "LowRankPolicy":
+        if self.weight and self.directions != "random":
+            raise ValueError(
+                f"A penalty on A is for an A that learns, and with directions={self.directions!r} it stands still; "
+                "set directions='random' or weight=0."
+            )
+        return self
 
 
 class BankPolicy(Frozen):

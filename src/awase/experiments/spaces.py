@@ -109,10 +109,23 @@ POLICIES: dict[str, list[dict[str, JsonValue]]] = {
     "replay-lwf-similarities": [{"name": "replay"}, {"name": "similarity_distillation"}],
     "ewc": [{"name": "ewc"}],
     "low-rank": [{"name": "low_rank"}],
+    "o-lora": [{"name": "low_rank", "weight": 0.5}],
     "osrm": [{"name": "low_rank", "directions": "osrm"}],
+    "inflora": [{"name": "low_rank", "directions": "inflora", "rank": 4, "energy": 0.8}],
+    "keeplora": [{"name": "low_rank", "directions": "keeplora", "rank": 4, "energy": 0.5}],
     "bank": [{"name": "bank"}],
+    "bank-heads": [{"name": "bank", "combination": {"adapter": {"rank": 256}}}],
+    "bank-encoders": [{"name": "bank", "combination": {"place": "both", "adapter": {"rank": 8, "targets": "*"}}}],
 }
-"""Short names of policies for the second stage, at their defaults."""
+"""Short names of policies for the second stage, at their defaults where these fit small encoders.
+
+`bank`: adapters at the heads; `bank-heads`: of full rank, heads of the pair's own; `bank-encoders`: in encoders too.
+"""
+RELAXED: dict[str, list[dict[str, JsonValue]]] = {
+    "relaxed": [],
+    "relaxed-lwf-similarities": [{"name": "similarity_distillation"}],
+}
+"""Those whose second stage draws the old pairs together too."""
 LINEAR: dict[str, list[dict[str, JsonValue]]] = {"linear": [], "dns": [{"name": "dns"}]}
 """Those that need linear heads, and naive staging with such heads."""
 
@@ -130,6 +143,11 @@ def policies(modalities: Sequence[str], retrieval: dict[str, JsonValue], epochs:
         _labelled("joint", retrieval),
         *(_labelled(f"alone-{pair}", retrieval, pairs=[pair], training={"epochs": epochs // 2}) for pair in pairs),
         *(_under(first, modalities, word, retrieval, policy) for first in orders for word, policy in POLICIES.items()),
+        *(
+            _under(first, modalities, word, retrieval, policy, second="relaxed")
+            for first in orders
+            for word, policy in RELAXED.items()
+        ),
         *(_under(first, modalities, word, linear, policy) for first in orders for word, policy in LINEAR.items()),
     )
 
@@ -140,8 +158,9 @@ def _under(
     word: str,
     retrieval: dict[str, JsonValue],
     policy: Sequence[dict[str, JsonValue]],
+    **changes: JsonValue,
 ) -> MethodConfig:
-    staged = {"first": list(first), "policy": list(policy)}
+    staged = {"first": list(first), "policy": list(policy), **changes}
     return _labelled(f"{order_name(first, modalities)}-{word}", retrieval, staged=staged)
 
 

@@ -20,12 +20,20 @@ from awase.config.policies import (
 from awase.distributed import World
 from awase.models import Retrieval
 from awase.models.parts import part_of
-from awase.objectives import ckc, elastic_penalty, feature_distance, pair_losses, similarity_distillation
+from awase.objectives import (
+    ckc,
+    elastic_penalty,
+    feature_distance,
+    orthogonality,
+    pair_losses,
+    similarity_distillation,
+)
 from awase.objectives.presence import all_of
+from awase.runner.build import build_retrieval
 from awase.runner.known import Known, standing_still
 from awase.runner.setting import Setting
 from awase.runner.space_fisher import pairs_fisher
-from awase.runner.space_low_rank import begin_directions
+from awase.runner.space_low_rank import adapted_layers, begin_directions, learned_directions
 from awase.runner.space_null import NullSpace, null_space
 from awase.runner.space_scores import uses_cosine
 from awase.runner.space_state import SpaceState
@@ -44,6 +52,14 @@ class Elastic:
     parameters: Mapping[str, nn.Parameter]
     anchors: Mapping[str, Tensor]
     fisher: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the adapters of the old towers read, and the directions along which earlier stages learned, by layer."""
+
+    adapters: Mapping[str, Tensor]
+    learned: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,16 +83,18 @@ class Kept:
         teacher: Teacher | None = None,
         elastic: Elastic | None = None,
         heads: NullSpace | None = None,
+        reading: Reading | None = None,
     ) -> None:
         assert config.kept is not None, "the stage has policies"
         self.space, self.kept, self.state, self.world = config, config.kept, state, world
-        self.teacher, self.elastic, self.heads = teacher, elastic, heads
+        self.teacher, self.elastic, self.heads, self.reading = teacher, elastic, heads, reading
         self._terms: dict[str, Callable[[Any, Pass], Tensor]] = {
             "feature_distillation": self._features,
             "similarity_distillation": self._similarities,
             "ckc": self._ckc,
             "replay": self._replay,
             "ewc": self._ewc,
+            "low_rank": self._orthogonal,
         }
 
     def taught(self, batch: Batch, output: RetrievalOutput) -> dict[str, Tensor]:
@@ -88,7 +106,7 @@ class Kept:
         return {
             policy.name: policy.weight * self._terms[policy.name](policy, seen)
             for policy in self.kept.policies
-            if not isinstance(policy, DnsPolicy | LowRankPolicy)  # they change what learns, not the loss
+            if not isinstance(policy, DnsPolicy) and policy.weight  # else it changes what learns, not the loss
         }
 
     def after_step(self) -> None:
@@ -133,6 +151,12 @@ class Kept:
         one = self.elastic
         return elastic_penalty(one.parameters, one.anchors, one.fisher, strength=1.0).expand(len(seen.batch))
 
+    def _orthogonal(self, policy: LowRankPolicy, seen: Pass) -> Tensor:
+        """Of the weights alone, as `_ewc`."""
+        assert self.reading is not None, "it was measured when the stage began"
+        one = self.reading
+        return orthogonality(one.adapters, [one.learned], strength=1.0).expand(len(seen.batch))
+
     def _temperature(self, policy: SimilarityDistillation | CkcPolicy) -> Tensor | float:
         now = self.state.temperature if policy.temperature is None else policy.temperature
         return now.detach() if isinstance(now, Tensor) else now
@@ -151,7 +175,7 @@ def kept_of(
     teacher = None
     if set(TAUGHT) & set(kept.names):
         teacher = Teacher(model, kept.modalities, standing_still(stage, trained))
-    elastic = heads = None
+    elastic = heads = reading = None
     for policy in kept.policies:
         if isinstance(policy, EwcPolicy):
             elastic = elastic_of(model, stage, policy, known, setting)
@@ -170,7 +194,8 @@ def kept_of(
                 known=known,
                 device=setting.device,
             )
-    return Kept(config, model.objective, setting.world, teacher, elastic, heads)
+            reading = reading_of(model, stage, policy, setting) if policy.weight else None
+    return Kept(config, model.objective, setting.world, teacher, elastic, heads, reading)
 
 
 def old_batches(
@@ -219,6 +244,15 @@ def elastic_of(model: Retrieval, stage: StageConfig, policy: EwcPolicy, known: K
     )
     anchors = {name: parameters[name].detach().clone() for name in fisher}
     return Elastic(parameters, anchors, fisher)
+
+
+def reading_of(model: Retrieval, stage: StageConfig, policy: LowRankPolicy, setting: Setting) -> Reading:
+    """The matrices A of the old towers' adapters, and what their layers have learned since the initial weights."""
+    assert stage.retrieval is not None, "the stage has a joint space"
+    assert stage.retrieval.kept is not None, "the stage has policies"
+    layers = adapted_layers(model, stage.retrieval.kept.modalities)
+    learned = learned_directions(layers, build_retrieval(stage, setting.spec), policy.rank)
+    return Reading({name: adapter.A for name, (_, adapter) in layers.items()}, learned)
 
 
 def old_parameters(model: Retrieval, kept: KeptConfig) -> dict[str, nn.Parameter]:

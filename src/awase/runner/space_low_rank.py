@@ -18,6 +18,7 @@ from awase.adapters import (
 )
 from awase.adapters.adapter import Adapter
 from awase.adapters.bank import DEFAULT_KEY
+from awase.adapters.subspaces import SAME
 from awase.config.policies import LowRankPolicy
 from awase.fusion.rows import evaluating
 from awase.models import Retrieval
@@ -86,6 +87,22 @@ def begin_directions(
         adapter.A.requires_grad_(False)
 
 
+def learned_directions(layers: Layers, initial: nn.Module, rank: int) -> dict[str, Float[Tensor, "rank inputs"]]:
+    """The leading `rank` right singular vectors of what each layer's weight has changed by since `initial`.
+
+    The directions of its input along which the earlier stages learned, which for a stage of adapters are those of its
+    matrices A: fewer than `rank` where there are not so many. A layer that has not changed is left out.
+    """
+    found = {}
+    for name, (layer, _) in layers.items():
+        weight = layer.get_parameter("weight").detach()
+        change = (weight - initial.get_submodule(name).get_parameter("weight").to(weight)).flatten(1)
+        if change.any():
+            _, lengths, directions = torch.linalg.svd(change.double(), full_matrices=False)
+            found[name] = directions[:rank][lengths[:rank] > SAME * lengths[0]].to(weight.dtype)
+    return found
+
+
 def adapted_layers(model: Retrieval, modalities: Iterable[str]) -> Layers:
     """The layers of these modalities' encoders and heads that have an adapter of their tower's."""
     found: Layers = {}
@@ -120,21 +137,28 @@ def _zeros(adapter: Adapter, device: str) -> Tensor:
     return torch.zeros(size, size, dtype=torch.float64, device=device)
 
 
-def rows_of(layer: nn.Module, value: Tensor) -> Float[Tensor, "rows inputs"]:
-    """What a layer multiplies with its flattened weight: vectors, or the patches of pictures.
+def layer_rows(layer: nn.Module, value: Tensor) -> Float[Tensor, "rows inputs"]:
+    """What a layer multiplies with its flattened weight: vectors, or the patches of pictures and of signals.
 
     Raises `ValueError` for another layer.
     """
     if isinstance(layer, nn.Linear):
         return value.detach().flatten(0, -2)
-    if isinstance(layer, nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str):
-        patches = F.unfold(
-            value.detach(), layer.kernel_size, dilation=layer.dilation, padding=layer.padding, stride=layer.stride
-        )
-        return patches.transpose(1, 2).flatten(0, 1)
+    if isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str):
+        flat = value.detach()
+        sizes: dict[str, tuple[int, ...]] = {
+            "kernel_size": layer.kernel_size,
+            "dilation": layer.dilation,
+            "padding": layer.padding,
+            "stride": layer.stride,
+        }
+        if isinstance(layer, nn.Conv1d):  # a picture of one line
+            flat = flat.unsqueeze(-2)
+            sizes = {name: (0 if name == "padding" else 1, *size) for name, size in sizes.items()}
+        return F.unfold(flat, **sizes).transpose(1, 2).flatten(0, 1)
     raise ValueError(
-        f"Directions are found for linear layers and convolutions of pictures; this is a {type(layer).__name__}. Name "
-        "other layers in the policy's `targets`, or set directions='random'."
+        "Directions are found for linear layers and for convolutions of pictures and signals; this is a "
+        f"{type(layer).__name__}. Name other layers in the policy's `targets`, or set directions='random'."
     )
 
 
@@ -143,7 +167,7 @@ def _watched(layers: Layers, taken: Callable[[str, Tensor], None]) -> Iterator[N
     """Within the block `taken(name, rows)` hears of everything that the layers take."""
 
     def hook(name: str, layer: nn.Module) -> Callable[..., None]:
-        return lambda module, args: taken(name, rows_of(layer, args[0]))
+        return lambda module, args: taken(name, layer_rows(layer, args[0]))
 
     handles = [layer.register_forward_pre_hook(hook(name, layer)) for name, (layer, _) in layers.items()]
     try:
