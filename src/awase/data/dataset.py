@@ -13,6 +13,7 @@ from awase.data.labels import Task
 from awase.data.loader import BatchLoader, Settings
 from awase.data.source import Rows
 from awase.data.stream import Stream, replayed
+from awase.digest import json_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,20 @@ class Dataset:
         again = replayed(self.stream, self.splits["train"], earlier, share, seed)
         found["train"] = np.sort(np.concatenate([found["train"], again]))
         return replace(self, splits=found, contents={})
+
+    def apart(self) -> "Dataset":
+        """The same table with validation and test divided by the data sets of the stream: `val street`, `test street`.
+
+        As it is without a stream.
+        """
+        if self.stream is None:
+            return self
+        parts, contents = dict[str, np.ndarray](), dict[str, str]()
+        for split, rows in self.splits.items():
+            for name in self.stream.names if split != "train" else ():
+                parts[f"{split} {name}"] = self.stream.rows(rows, (name,))
+                contents[f"{split} {name}"] = json_digest([self.contents[split], name])
+        return replace(self, splits=parts, contents=contents)
 
     def input_shape(self, modality: str) -> tuple[int, ...]:
         """The shape of one sample's final tensor; (max_tokens,) for text. Raises `KeyError` for another modality."""

@@ -10,6 +10,7 @@ from awase.config import Node
 from awase.methods.agm import agm
 from awase.methods.context import MethodContext
 from awase.methods.continual import continual
+from awase.methods.continual_mcn import continual_mcn
 from awase.methods.gradient_blending import gradient_blending, gradient_blending_online
 from awase.methods.joint import frozen_linear, joint, joint_finetuned
 from awase.methods.mbt import mbt
@@ -34,6 +35,7 @@ Method = Callable[..., list[Node]]
 METHODS: dict[str, Method] = {
     "agm": agm,
     "continual": continual,
+    "continual_mcn": continual_mcn,
     "frozen_linear": frozen_linear,
     "gradient_blending": gradient_blending,
     "gradient_blending_online": gradient_blending_online,

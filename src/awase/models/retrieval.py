@@ -19,6 +19,8 @@ class Retrieval(nn.Module):
 
     `combinations` are those that have adapters of their own (`audio+text`), in the encoders, the projections or both;
     `apart`: their losses reach these alone, not the shared space.
+    `routes` are keys of which one at a time acts in all encoders and projections that have adapters of it: `route`
+    chooses it; None: none of them. The last one acts at first.
     `reconstructions` may lack modalities, or be empty. `objective` holds the state of the objective (a queue,
     centroids, a temperature); it is not called. Parts: `<modality>.encoder`, `<modality>.adapter`, `<modality>.head`,
     `<modality>.reconstruction`, `objective`.
@@ -34,6 +36,7 @@ class Retrieval(nn.Module):
         *,
         execution: Execution = "batched",
         apart: bool = False,
+        routes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(dict(encoders))
@@ -49,6 +52,26 @@ class Retrieval(nn.Module):
         """The modalities whose encoder has adapters of combinations: it must see their inputs."""
         for name in self.adapted:
             cut_below_adapters(self._block_encoder(name))
+
+        self.routes = tuple(routes)
+        self._route: str | None = None
+        if self.routes:
+            self.route(self.routes[-1])
+
+    @property
+    def routed(self) -> str | None:
+        """The key of `routes` that acts; None: none of them."""
+        return self._route
+
+    def route(self, key: str | None) -> None:
+        """Makes the adapters of `key` act, None: those of none. `KeyError` for an unknown key."""
+        if key is not None and key not in self.routes:
+            raise KeyError(f"The space has no key {key!r}; it has {', '.join(self.routes) or 'none'}.")
+        for module in (*self.encoders.values(), *self.projections.values()):
+            bank = Bank(module)
+            if self.routes and bank.keys():
+                bank.activate(key)
+        self._route = key
 
     @property
     def modalities(self) -> tuple[str, ...]:

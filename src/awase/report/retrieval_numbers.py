@@ -35,7 +35,7 @@ def last_stage(group: Group) -> str:
 def splits_of(table: Table) -> tuple[str, ...]:
     """What was tested on: every split but validation."""
     numbers = (number for group in table.groups for number in numbers_of(group))
-    return tuple(dict.fromkeys(number.split for number in numbers if number.split != "val"))
+    return tuple(dict.fromkeys(number.split for number in numbers if number.split.partition(" ")[0] != "val"))
 
 
 def numbers_of(group: Group) -> Iterable[SpaceNumber]:
@@ -93,9 +93,16 @@ def space_stat(
     return stat_of({seed: float(np.mean(values)) for seed, values in sorted(found.items())})
 
 
-def is_trained(group: Group, stage: str, direction: str) -> bool:
-    """Whether every pair in a direction was drawn together by this stage or one that it began from."""
-    return any(n.trained for n in numbers_of(group) if (n.stage, n.direction) == (stage, direction))
+def is_trained(group: Group, stage: str, direction: str, split: str | None = None) -> bool:
+    """Whether every pair in a direction was drawn together by this stage or one that it began from.
+
+    Of a stream on the data set of `split`; None: on any.
+    """
+    return any(
+        n.trained
+        for n in numbers_of(group)
+        if (n.stage, n.direction) == (stage, direction) and split in (None, n.split)
+    )
 
 
 def is_aware(group: Group, stage: str, direction: str | None = None) -> bool:

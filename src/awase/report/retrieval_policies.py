@@ -5,6 +5,7 @@ from typing import Any
 
 from awase.report import numbers
 from awase.report.groups import Group
+from awase.report.retrieval_numbers import stages_of
 from awase.report.retrieval_stages import Staged
 from awase.statistics import gap_closed
 
@@ -14,7 +15,7 @@ NAIVE = "naive"
 def policy_of(group: Group) -> str:
     """Its policies, `naive` without any; a dash for a method that is not staged."""
     staged = _staged_of(group)
-    if not staged:
+    if staged is None:
         return numbers.NONE
     names = [str(policy["name"]) for policy in staged.get("policy") or ()]
     names += ["freeze"] if staged.get("freeze") else []  # as earlier versions wrote it
@@ -50,10 +51,18 @@ def _order(group: Group) -> tuple[Any, ...] | None:
     return (tuple(sorted(staged["first"])), staged.get("second", "strict"), space) if staged else None
 
 
-def _staged_of(group: Group) -> dict[str, Any]:
-    """The curriculum in the method's settings; empty where it has none."""
-    staged = _settings_of(group).get("staged")
-    return staged if isinstance(staged, dict) else {}
+def _staged_of(group: Group) -> dict[str, Any] | None:
+    """The curriculum in the method's settings, of a stream its policy and order; None where it has none."""
+    settings, stages = _settings_of(group), stages_of(group)
+    staged = settings.get("staged")
+    if isinstance(staged, dict):
+        return staged
+    return {"first": stages, "policy": settings.get("policy")} if len(stages) > 1 and _of_stream(group) else None
+
+
+def _of_stream(group: Group) -> bool:
+    method: Any = group.runs[0].record.config.get("method")
+    return isinstance(method, dict) and method.get("method") == "continual_mcn"
 
 
 def _settings_of(group: Group) -> dict[str, Any]:

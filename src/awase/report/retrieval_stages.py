@@ -56,7 +56,7 @@ def _staged(found: SpaceLines, group: Group, split: str) -> Staged | None:
     single = reference is not None and len(stages_of(reference)) == 1
     tasks = [name for name in found.directions if space_stat(group, stages[-1], split, name, metric) is not None]
     scores = [[space_stat(group, stage, split, name, metric) for name in tasks] for stage in stages]
-    firsts = [_first(group, stages, name) for name in tasks]
+    firsts = [_first(group, stages, name, split) for name in tasks]
     # A stage that trains a task but has no number of it (no query in this split) would be a hole in the matrix.
     whole = [
         j
@@ -96,8 +96,8 @@ def _shared(reference: Group | None, group: Group) -> Group | None:
     return replace(reference, runs=runs) if runs else None
 
 
-def _first(group: Group, stages: tuple[str, ...], task: str) -> int | None:
-    return next((place for place, stage in enumerate(stages) if is_trained(group, stage, task)), None)
+def _first(group: Group, stages: tuple[str, ...], task: str, split: str) -> int | None:
+    return next((place for place, stage in enumerate(stages) if is_trained(group, stage, task, split)), None)
 
 
 def _reference_scores(reference: Group, split: str, tasks: list[str], metric: str) -> tuple[Stat, ...] | None:

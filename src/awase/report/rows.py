@@ -64,7 +64,7 @@ def retrieval_rows(table: Table, group: Group) -> list[dict[str, Any]]:
                 found.append(
                     _row(table, group, number, metric, stat)
                     | {
-                        "trained": is_trained(group, number.stage, number.direction),
+                        "trained": is_trained(group, number.stage, number.direction, number.split),
                         "same_text_right": same,
                         "under": number.under,
                         "published": published,

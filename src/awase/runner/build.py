@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from awase.adapters import Bank
+from awase.adapters.bank import DEFAULT_KEY
 from awase.config import CombinationsConfig, StageConfig
 from awase.encoders import build_encoder, build_projection, reconstruction_head
 from awase.fusion import build_fusion, needs_heads
@@ -74,14 +75,16 @@ def build_retrieval(stage: StageConfig, spec: ModelSpec) -> Retrieval:
             projections[name] = build_projection(space.projection_of(name), int(encoder.dim), space.dim)
             if name in stage.adapters:  # of the tower: in the encoder and here
                 own = stage.adapters[name].model_copy(update={"targets": "*", "last_layers": None})
-                Bank.inject(projections[name], own, seed=part_seed(spec.seed, f"{name}.adapter.head"))
+                for key in keys_of(stage) or (DEFAULT_KEY,):
+                    seed = part_seed(spec.seed, f"{name}.adapter.{_dotted(key)}head")
+                    Bank.inject(projections[name], own, key=key, seed=seed)
             if space.reconstruction is not None:
                 torch.manual_seed(part_seed(spec.seed, f"{name}.reconstruction"))
                 head = reconstruction_head(space.dim, space.reconstruction, int(encoder.dim))
                 reconstructions[name] = head if space.rectify else head[:-1]
     state, combinations = SpaceState(config, part_seed(spec.seed, "objective")), config.combinations
     if combinations is None:
-        return Retrieval(encoders, projections, reconstructions, state)
+        return Retrieval(encoders, projections, reconstructions, state, routes=keys_of(stage))
     for name in stage.modalities:
         _add_combinations(name, encoders[name], projections[name], combinations, spec.seed)
     return Retrieval(
@@ -124,9 +127,16 @@ def _build_encoder(name: str, stage: StageConfig, spec: ModelSpec) -> Any:
         seed=part_seed(spec.seed, f"{name}.encoder"),
         allow_pickle=spec.allow_pickle,
     )
+    plain = stage.retrieval is not None and not any(True for _ in encoder.parameters())  # features, given as they are
+    if plain:
+        return encoder
     for key in keys_of(stage):
         Bank.inject(encoder, stage.adapters[name], key=key, seed=part_seed(spec.seed, f"{name}.adapter.{key}"))
-    plain = stage.retrieval is not None and not any(True for _ in encoder.parameters())  # features, given as they are
-    if name in stage.adapters and not keys_of(stage) and not plain:
+    if name in stage.adapters and not keys_of(stage):
         Bank.inject(encoder, stage.adapters[name], seed=part_seed(spec.seed, f"{name}.adapter"))
     return encoder
+
+
+def _dotted(key: str) -> str:
+    """The key in the name of a part, which the one of whole towers has not."""
+    return "" if key == DEFAULT_KEY else f"{key}."

@@ -137,7 +137,7 @@ class Collection:
     def _check_key(self, of: str, gallery: tuple[str, ...]) -> None:
         """Raises `ValueError` where the collection is embedded under the key of another task."""
         under = self.header.under
-        if under != SHARED_NAME and {of, *gallery} != set(under.split("+")):
+        if "+" in under and {of, *gallery} != set(under.split("+")):  # else shared, or of a data set: for all tasks
             others = "+".join(sorted(set(under.split("+")) - {of}))
             own = "+".join(sorted({of, *gallery}))
             raise ValueError(
@@ -157,6 +157,6 @@ class Collection:
                 {name: there for name, (_, there) in tensors.items()},
             )
             rows, there = side(part, gallery, cosine=self.header.cosine)
-            if self.header.under != SHARED_NAME:
+            if "+" in self.header.under:
                 there = torch.stack([part.present[name] for name in gallery]).all(dim=0)
             yield rows, there

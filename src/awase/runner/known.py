@@ -130,8 +130,11 @@ def of_finished(model: Classifier | Retrieval, setting: Setting) -> KnownFeature
 
 
 def seen(model: Classifier | Retrieval) -> frozenset[str]:
-    """The modalities whose inputs the model must see, as adapters of combinations in their encoders need them."""
-    return frozenset(model.adapted) if isinstance(model, Retrieval) else frozenset()
+    """The modalities whose inputs the model must see, as adapters of keys in their encoders need them."""
+    if isinstance(model, Classifier):
+        return frozenset()
+    routed = {name for name in model.modalities if set(Bank(model.encoders[name]).keys()) & set(model.routes)}
+    return frozenset((*model.adapted, *routed))
 
 
 def _is_kept(model: Classifier | Retrieval, setting: Setting) -> bool:

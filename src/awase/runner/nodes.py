@@ -158,6 +158,8 @@ class NodeRunner:
         """What an earlier stage made; adapters of its towers that a joint space does not have are in the weights."""
         earlier = self.stages[name]
         gone = set(earlier.stage.adapters) - set(stage.adapters)
+        if stage.stream is not None and not stage.stream.keys:  # each stage of a stream has adapters of its own
+            gone = set(earlier.stage.adapters)
         if stage.retrieval is None or not gone:
             return earlier.tensors
         model = build_retrieval(earlier.stage, self.setting.spec)

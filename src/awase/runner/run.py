@@ -25,6 +25,7 @@ from awase.runner.overrides import changed_settings
 from awase.runner.saved import MODEL_NAME
 from awase.runner.setting import Setting, dataset_name, open_setting
 from awase.runner.space_final import score_spaces
+from awase.runner.space_stream import validation_mean_of_spaces
 from awase.runner.spec import SavedModel
 from awase.runner.stream_final import score_stream, validation_mean
 from awase.runner.tracking import Tracker
@@ -186,7 +187,8 @@ def attempt_all(setting: Setting, method: MethodConfig, tracker: Tracker) -> Ite
         if metric not in last.facts["val"]:
             valid = ", ".join(last.facts["val"])
             raise ValueError(f"Selection asks for the metric {metric!r}; valid names: {valid}.")
-        value = validation_mean(runner, last, metric)
+        of_stream = validation_mean_of_spaces if setting.dataset.task == "retrieval" else validation_mean
+        value = of_stream(runner, last, metric)
         yield Attempt(dict(changes), runner, last, last.facts["val"][metric] if value is None else value)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,17 @@ class Setting:
             raise ValueError("A store of features is no stream of data sets; use a table of rows.")
         rows = self.dataset.only(stream.data_sets, earlier=stream.earlier, share=stream.replay, seed=self.seed)
         return replace(self, dataset=rows)
+
+    def of_rows(self, data_sets: Sequence[str]) -> "Setting":
+        """The same with the rows of these data sets of a stream alone; itself where none is named."""
+        if not data_sets:
+            return self
+        assert isinstance(self.dataset, Dataset), "a stream is a table"
+        return replace(self, dataset=self.dataset.only(data_sets))
+
+    def apart(self) -> "Setting":
+        """The same with validation and test divided by the data sets of the stream, where there is one."""
+        return self if isinstance(self.dataset, ClipDataset) else replace(self, dataset=self.dataset.apart())
 
     @cached_property
     def weights(self) -> dict[str, dict[str, Any]]:

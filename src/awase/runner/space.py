@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ class Space:
         return self.model.combinations
 
     @property
+    def data_sets(self) -> tuple[str, ...]:
+        """The data sets of a stream that have adapters (a bank); `shared` is what there was before them."""
+        return self.model.routes
+
+    @property
     def cosine(self) -> bool:
         """Whether scores are cosines; else raw dot products."""
         assert self.saved.stage.retrieval is not None, "the stage has a joint space"
@@ -98,6 +104,14 @@ class Space:
         sides under two keys, and a gallery without a modality that all items have.
         """
         named = under or queries.key or gallery.key
+        if named in self.data_sets:
+            if not queries.key == gallery.key == named:
+                raise ValueError(
+                    f"The adapters of one data set are for both sides; queries are under {queries.key}, the gallery "
+                    f"under {gallery.key}. Embed both under {named}."
+                )
+            queries, gallery = (replace(one, key=SHARED_NAME) for one in (queries, gallery))
+            named = SHARED_NAME
         resolve = self.router.resolve
         route = resolve(task, gallery.present) if named is None else self.router.by_hand(task, named)
         return route_scores(queries, gallery, route, cosine=self.cosine)
@@ -106,8 +120,8 @@ class Space:
         """The embeddings of a table, or of dictionaries of column -> path, text or numbers; see `Model.predict`.
 
         A modality may be missing from some rows or altogether; rows that have none are left out. `under` names one
-        key: `audio+text`, whose two modalities alone are read then, or `shared`. None: the shared space, and every key
-        in `keyed`.
+        key: `audio+text`, whose two modalities alone are read then, or `shared`; or one of the `data_sets`. None: the
+        shared space, and every key in `keyed`.
         """
         if isinstance(rows, Path | str):
             return self._embed_table(Path(rows), under)
@@ -128,11 +142,12 @@ class Space:
 
     def modalities_under(self, key: str | None) -> tuple[str, ...]:
         """The modalities that a key can hold, in the model's order; raises `ValueError` for one without adapters."""
-        if key is None or key == SHARED_NAME:
+        if key is None or key == SHARED_NAME or key in self.data_sets:
             return self.modalities
         if key not in self.keys:
             raise ValueError(
-                f"The model has no adapters of {key!r}. What works: {', '.join((*self.keys, SHARED_NAME))} "
+                f"The model has no adapters of {key!r}. What works: "
+                f"{', '.join((*self.keys, *self.data_sets, SHARED_NAME))} "
                 "(names in the order of the alphabet)."
             )
         return tuple(name for name in self.modalities if name in key.split("+"))
@@ -150,5 +165,9 @@ class Space:
         self.modalities_under(under)
         loader = dataset.loader(SPLIT, batch_size=BATCH_SIZE)
         keys = None if under is None else tuple(key for key in self.keys if key == under)
+        own = under in self.data_sets
+        self.model.route(under if own else None)
         found = embed(self.model, loader.epoch(0), self.device, keys=keys)
+        if own:
+            return replace(found, key=under)
         return found if under is None else found.of_key(under)

@@ -13,7 +13,7 @@ from awase.evaluation import Direction, Embedded, directions
 from awase.evaluation.directions import Sides, parsed, sides_of
 from awase.records import Record, read_record
 from awase.runner.again import note_look
-from awase.runner.space_bank import BANK
+from awase.runner.space_bank import bank_of
 from awase.runner.space_files import numbered, read_embeddings, read_samples
 from awase.runner.space_final import protocol_of
 from awase.runner.space_post import BANKS, POST, choose_beta, inductive_ranks, post_ranks
@@ -72,7 +72,7 @@ def rescore(folder: Path, request: Request, *, device: str = "cpu") -> tuple[Res
     embedded = read_embeddings(folder, stage, request.split)
     chosen = _directions(embedded, request)
     needs_val = request.post in BANKS or (request.post != "none" and request.beta is None)
-    val = read_embeddings(folder, stage, "val") if needs_val else None
+    val = read_embeddings(folder, stage, bank_of(request.split)) if needs_val else None
     cosine = (request.score or retrieval.score) == "cosine"
     numbers = retrieval.numbers
     name = next((one.protocol["queries"] for one in numbers if one.split == request.split), request.split)
@@ -80,7 +80,7 @@ def rescore(folder: Path, request: Request, *, device: str = "cpu") -> tuple[Res
     found = tuple(
         _scored(embedded, val, one, request, name=name, cosine=cosine, same=same, device=device) for one in chosen
     )
-    if request.split != "val":
+    if request.split != bank_of(request.split):
         entry = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "by": "evaluate", "stage": stage}
         note_look(folder, {**entry, **{name: value for name, value in asdict(request).items() if name != "stage"}})
     return found
@@ -96,7 +96,7 @@ def _check(record: Record, folder: Path, request: Request) -> None:
     if request.stage is not None and request.stage not in record.retrieval.pairs:
         names = ", ".join(record.retrieval.pairs)
         raise ValueError(f"The run in {folder} has no stage {request.stage!r}; it has {names}.")
-    if request.split == "val" and request.post in BANKS:
+    if request.split == bank_of(request.split) and request.post in BANKS:
         raise ValueError(
             "The bank of queries is the validation split, so validation itself cannot be scored with it: a query "
             "would normalise itself. Choose another split, or a transductive post-processing, which says so."
@@ -166,7 +166,7 @@ def _scored(
     metrics = numbers_of(ranks, protocol.gallery_size)
     if not metrics:
         raise ValueError(f"No query of {direction} is left on {request.split}: no sample has what it needs.")
-    return Rescored(str(direction), metrics, protocol, beta, BANK if request.post in BANKS else None)
+    return Rescored(str(direction), metrics, protocol, beta, bank_of(request.split) if request.post in BANKS else None)
 
 
 def _protocol(

@@ -24,19 +24,31 @@ def bank_numbers(folder: Path, stage: str, numbers: Iterable[SpaceNumber], *, de
     Beta is chosen on the bank's split as `choose_beta` does. A direction is left out in which that split has fewer
     than four queries or no item. The embeddings are those in `folder`.
     """
-    val = read_embeddings(folder, stage, BANK)
-    betas: dict[str, float] = {}  # of each direction, chosen once for all splits
-    wanted = [number for number in numbers if number.stage == stage and number.split != BANK]
+    betas: dict[tuple[str, str], float] = {}  # of each bank and direction, chosen once for all splits
+    wanted = [number for number in numbers if number.stage == stage and number.split != bank_of(number.split)]
     for split, own in groupby(wanted, key=lambda number: number.split):
-        embedded = read_embeddings(folder, stage, split)
+        bank, embedded = bank_of(split), read_embeddings(folder, stage, split)
+        val = read_embeddings(folder, stage, bank)
         for raw in own:
-            found = _number(embedded, val, raw, betas.get(raw.direction), device)
+            found = _number(embedded, val, bank, raw, betas.get((bank, raw.direction)), device)
             if found is not None:
-                betas[raw.direction] = found.beta
+                betas[bank, raw.direction] = found.beta
                 yield found
 
 
-def _number(embedded: Embedded, val: Embedded, raw: SpaceNumber, beta: float | None, device: str) -> BankNumber | None:
+def bank_of(split: str) -> str:
+    """The split whose queries are the bank of another: validation, of a stream that of the same data set.
+
+    >>> bank_of("test"), bank_of("youcook2"), bank_of("test street"), bank_of("val street")
+    ('val', 'val', 'val street', 'val street')
+    """
+    kind, _, data_set = split.partition(" ")
+    return f"{BANK} {data_set}" if data_set and kind in ("test", BANK) else BANK
+
+
+def _number(
+    embedded: Embedded, val: Embedded, bank: str, raw: SpaceNumber, beta: float | None, device: str
+) -> BankNumber | None:
     direction, protocol = parsed(raw.direction), RetrievalProtocol.from_dict(raw.protocol)
     known = sides_of(val, direction, cosine=protocol.normalised, device=device)
     if not has_bank(known):
@@ -48,7 +60,7 @@ def _number(embedded: Embedded, val: Embedded, raw: SpaceNumber, beta: float | N
         split=raw.split,
         direction=raw.direction,
         metrics=numbers_of(ranks.cpu().numpy(), protocol.gallery_size),
-        bank=BANK,
+        bank=bank,
         bank_queries=int(known.asked.sum()),
         beta=beta,
         protocol=replace(protocol, post_processing=QUERY_BANK["static"]).to_dict(),

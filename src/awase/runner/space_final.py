@@ -1,6 +1,6 @@
 """The one look at the test sets of a joint space: after the last stage, every stage's model is scored in one go."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from awase.runner.space_bank import bank_numbers
 from awase.runner.space_drift import drift_of
 from awase.runner.space_files import read_embeddings, write_embeddings, write_samples
 from awase.runner.space_scores import embed_split, mean_over_pairs, numbers_of, same_content, uses_cosine
+from awase.runner.space_stream import answer_for, data_set_of, has_seen
 from awase.runner.space_worst import worst_queries
 from awase.statistics import (
     ANY_CAPTION,
@@ -48,7 +49,7 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
 
     Embeddings, ranks and the worst queries of the last stage are written into `folder`.
     """
-    setting = runner.setting
+    setting = runner.setting.apart()
     splits = [split for split in setting.dataset.splits if split != "train"]
     numbers, agnostic = list[SpaceNumber](), list[SpaceNumber]()
     shapes: dict[str, dict[str, dict[str, float]]] = {}
@@ -60,13 +61,15 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         assert config is not None, "the stage has a joint space"
         trained = trained_pairs(runner, result)
         for split in splits:
+            data_set = data_set_of(split, setting)
+            answer_for(model, data_set)
             embedded = embed_split(model, split, setting)
             write_embeddings(folder, name, split, embedded)
             shape = shapes.setdefault(name, {})[split] = shape_of(embedded, cosine=uses_cosine(config))
             for start in result.stage.start:
                 before = read_embeddings(folder, start, split)
                 shape |= drift_of(before, embedded, cosine=uses_cosine(config), device=setting.device)
-            place = Place(name, split, trained)
+            place = Place(name, split, trained if has_seen(runner, result, data_set) else frozenset())
             if name == last.stage.name:
                 worst += worst_of(embedded, model.modalities, config, setting, place)
             for direction in directions(model.modalities):
@@ -92,7 +95,8 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
         query_bank=tuple(bank_numbers(folder, last.stage.name, numbers, device=setting.device)),
         geometry=shapes,
     )
-    return tuple(metrics_of(numbers, last.stage.name)), record
+    of_stream = [split for split in splits if data_set_of(split, setting) is not None]
+    return tuple(metrics_of(numbers, last.stage.name, of_stream)), record
 
 
 def routing_of_run(runner: NodeRunner, last: StageResult, config: RetrievalConfig, folder: Path) -> Routing:
@@ -216,16 +220,28 @@ def number_of(table: RankTable, direction: Direction, place: Place, under: str |
     )
 
 
-def metrics_of(numbers: Iterable[SpaceNumber], stage: str) -> Iterator[Metric]:
-    """The numbers of the last stage as metrics of the run: each direction, and the mean over the directed pairs."""
+def metrics_of(numbers: Iterable[SpaceNumber], stage: str, of_stream: Collection[str] = ()) -> Iterator[Metric]:
+    """The numbers of the last stage as metrics of the run: each direction, and the mean over the directed pairs.
+
+    Of a stream that mean also over its data sets, for validation and test as a whole.
+    """
     own = [number for number in numbers if number.stage == stage]
+    of_whole: dict[str, list[Metric]] = {}
     for split in dict.fromkeys(number.split for number in own):
         here = {parsed(number.direction): number for number in own if number.split == split}
         count = max(number.protocol["num_queries"] for number in here.values())
         for name, value in mean_over_pairs({one: number.metrics for one, number in here.items()}).items():
-            yield Metric(split=split, name=name, value=value, count=count)
+            found = Metric(split=split, name=name, value=value, count=count)
+            yield found
+            if split in of_stream:
+                of_whole.setdefault(split.partition(" ")[0], []).append(found)
         for one, number in here.items():
             for name, value in number.metrics.items():
                 yield Metric(
                     split=split, name=name, value=value, condition=str(one), count=number.protocol["num_queries"]
                 )
+    for split, found_there in of_whole.items():
+        for name in dict.fromkeys(one.name for one in found_there):
+            parts = [one for one in found_there if one.name == name]
+            mean = sum(one.value for one in parts) / len(parts)
+            yield Metric(split=split, name=name, value=mean, count=sum(one.count for one in parts))

@@ -163,9 +163,18 @@ class Kept:
 
 
 def kept_of(
-    model: Retrieval, stage: StageConfig, trained: tuple[str, ...], known: Known, setting: Setting
+    model: Retrieval,
+    stage: StageConfig,
+    trained: tuple[str, ...],
+    known: Known,
+    setting: Setting,
+    before: Setting | None = None,
 ) -> Kept | None:
-    """What the stage's policies add to its step; None where it has none. To be called before its first step."""
+    """What the stage's policies add to its step; None where it has none. To be called before its first step.
+
+    `before` is the setting with the rows of earlier stages; None: the stage has the same rows, and new modalities.
+    """
+    earlier = setting if before is None else before
     config = stage.retrieval
     assert config is not None, "the stage has a joint space"
     if config.kept is None:
@@ -178,9 +187,9 @@ def kept_of(
     elastic = heads = reading = None
     for policy in kept.policies:
         if isinstance(policy, EwcPolicy):
-            elastic = elastic_of(model, stage, policy, known, setting)
+            elastic = elastic_of(model, stage, policy, known, earlier)
         elif isinstance(policy, DnsPolicy):
-            old = old_batches(stage, kept, known, setting)
+            old = old_batches(stage, kept, known, earlier)
             threshold, device = policy.threshold, setting.device
             heads = null_space(model, kept.pairs, old, threshold=threshold, known=known, device=device)
         elif isinstance(policy, LowRankPolicy):
@@ -188,6 +197,7 @@ def kept_of(
                 model,
                 policy,
                 lambda: every_batch(stage, known, setting),
+                None if earlier.dataset is setting.dataset else lambda: every_batch(stage, known, earlier),
                 model.objective.contrast(),
                 config.pairs,
                 modalities=kept.modalities,

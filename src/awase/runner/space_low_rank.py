@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -35,6 +36,7 @@ def begin_directions(
     model: Retrieval,
     policy: LowRankPolicy,
     batches: Callable[[], Iterable[Batch]],
+    earlier: Callable[[], Iterable[Batch]] | None,
     loss: PairLoss,
     pairs: dict[str, float],
     *,
@@ -44,47 +46,65 @@ def begin_directions(
 ) -> None:
     """Sets A of every adapter of the old towers to the policy's directions, and lets it stand still.
 
-    They come from one pass over `batches` in evaluation mode, the same on every process: from what each layer takes
-    and, for `keeplora`, from the gradient of the losses of the new `pairs`, the mean over batches. Old and new samples
-    are the same here, so that `inflora` takes the leading directions of the share 1 - energy that is left.
-    Raises `ValueError` for a layer that is neither linear nor a plain convolution of pictures, and where fewer than
-    `rank` directions are left.
+    They come from what each layer takes in evaluation mode, the same on every process: of old samples from one pass
+    over `earlier`, of new ones from one over `batches`, and, for `keeplora`, from the gradient of the losses of the
+    new `pairs`, the mean over batches. Without `earlier` old and new samples are the same, so that `inflora` takes the
+    leading directions of the share 1 - energy that is left.
+    Raises `ValueError` for a layer that is neither linear nor a plain convolution of pictures or signals, and where
+    fewer than `rank` directions are left.
     """
     if policy.directions == "random":
         return
     layers = adapted_layers(model, modalities)
-    covariances = {name: (_zeros(adapter, device), 0) for name, (_, adapter) in layers.items()}
-
-    def taken(name: str, rows: Tensor) -> None:
-        covariances[name] = accumulated_covariance(*covariances[name], rows)
-
-    gradients: dict[str, Tensor] = {}
     weights = {name: layer.get_parameter("weight") for name, (layer, _) in layers.items()}
-    wanted = policy.directions == "keeplora"
-    count = 0
-    with evaluating(model), _watched(layers, taken), _learning(weights.values() if wanted else ()):
-        for batch in (one.to(device) for one in batches()):
-            with torch.set_grad_enabled(wanted):
-                output = model(batch, known=known.of(batch, "train"))
-            count += 1
-            if wanted:
-                terms = pair_losses(output.embeddings, presence(batch, model.modalities), loss, pairs)
-                total = torch.stack(list(terms.values())).sum(dim=0).mean()
-                for name, found in zip(
-                    weights, torch.autograd.grad(total, list(weights.values()), allow_unused=True), strict=True
-                ):
-                    own = torch.zeros_like(weights[name]) if found is None else found
-                    gradients[name] = gradients.get(name, torch.zeros_like(own)) + own
+    walk = partial(_walk, model, layers, known=known, device=device)
+    new, gradients = walk(batches(), loss if policy.directions == "keeplora" else None, pairs)
+    old = new if earlier is None else walk(earlier(), None, pairs)[0]
     for name, (_, adapter) in layers.items():
-        covariance = covariances[name][0]
-        gradient = gradients[name].flatten(1) / count if wanted else None
+        weight = weights[name].detach().flatten(1)
         try:
-            rows = _directions(policy, covariance, weights[name].detach().flatten(1), gradient)
+            rows = _directions(policy, old[name], new[name], weight, gradients.get(name))
         except ValueError as error:
             raise ValueError(f"The layer {name}: {error} Lower the policy's rank or energy.") from None
         with torch.no_grad():
             adapter.A.copy_(rows.to(adapter.A).view_as(adapter.A))
         adapter.A.requires_grad_(False)
+
+
+def _walk(
+    model: Retrieval,
+    layers: Layers,
+    batches: Iterable[Batch],
+    loss: PairLoss | None,
+    pairs: dict[str, float],
+    *,
+    known: Known,
+    device: str,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The covariance of what each layer takes, and the mean gradient of its weight, flat, where there is a loss."""
+    covariances = {name: (_zeros(adapter, device), 0) for name, (_, adapter) in layers.items()}
+
+    def taken(name: str, rows: Tensor) -> None:
+        covariances[name] = accumulated_covariance(*covariances[name], rows)
+
+    weights = {name: layer.get_parameter("weight") for name, (layer, _) in layers.items()} if loss is not None else {}
+    sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    count = 0
+    with evaluating(model), _watched(layers, taken), _learning(weights.values()):
+        for batch in (one.to(device) for one in batches):
+            with torch.set_grad_enabled(loss is not None):
+                output = model(batch, known=known.of(batch, "train"))
+            count += 1
+            if loss is None:
+                continue
+            terms = pair_losses(output.embeddings, presence(batch, model.modalities), loss, pairs)
+            total = torch.stack(list(terms.values())).sum(dim=0).mean()
+            found = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+            for name, gradient in zip(weights, found, strict=True):
+                if gradient is not None:  # of a layer that no pair of the batch reaches
+                    sums[name] += gradient
+    means = {name: value.flatten(1) / count for name, value in sums.items()}
+    return {name: covariance for name, (covariance, _) in covariances.items()}, means
 
 
 def learned_directions(layers: Layers, initial: nn.Module, rank: int) -> dict[str, Float[Tensor, "rank inputs"]]:
@@ -120,15 +140,17 @@ def adapted_layers(model: Retrieval, modalities: Iterable[str]) -> Layers:
 
 def _directions(
     policy: LowRankPolicy,
-    covariance: Float[Tensor, "inputs inputs"],
+    old: Float[Tensor, "inputs inputs"],
+    new: Float[Tensor, "inputs inputs"],
     weight: Float[Tensor, "outputs inputs"],
     gradient: Float[Tensor, "outputs inputs"] | None,
 ) -> Float[Tensor, "rank inputs"]:
+    """The policy's directions, from the covariances of old and new samples."""
     if policy.directions == "osrm":
-        return osrm_directions(covariance, policy.rank)
-    basis = feature_basis(covariance, energy=policy.energy)
+        return osrm_directions(old, policy.rank)
+    basis = feature_basis(old, energy=policy.energy)
     if gradient is None:
-        return inflora_directions(covariance, basis, policy.rank)
+        return inflora_directions(new, basis, policy.rank)
     return keeplora_directions(weight, gradient, basis, policy.rank, energy=policy.energy)
 
 

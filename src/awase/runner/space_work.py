@@ -60,15 +60,18 @@ class SpacePass:
 
 
 def space_work(model: Retrieval, stage: StageConfig, trained: tuple[str, ...], setting: Setting) -> Work:
-    """The work of one stage on one model."""
+    """The work of one stage on one model; `setting` is that of all rows, of a stream those of every data set."""
+    now, stream = setting.of_stage(stage), stage.stream
+    old = now if stream is None else setting.of_rows(stream.earlier)
+    both = now if stream is None else setting.of_rows((*stream.data_sets, *stream.earlier))
     kept = clips_of_stage if isinstance(setting.dataset, ClipDataset) else of_stage
-    known: Known = with_below(kept(model, stage, trained, setting), model, stage, trained, setting)
-    step = SpaceStep(model, stage, known, setting, kept_of(model, stage, trained, known, setting))
+    known: Known = with_below(kept(model, stage, trained, both), model, stage, trained, both)
+    step = SpaceStep(model, stage, known, now, kept_of(model, stage, trained, known, now, old))
     return Work(
-        batches=replayed(train_loader(stage, known.missing("train"), setting), stage, known, setting),
+        batches=replayed(train_loader(stage, known.missing("train"), now), stage, known, old),
         forward=step,
         rule=EpochRule(step.state, step.kept, step.draw),
-        validate=lambda: space_metrics(model, stage, "val", setting, known),
+        validate=lambda: space_metrics(model, stage, "val", now, known),
         set_modes=lambda: set_modes(model, trained),
         collective=setting.world.size > 1,
     )
