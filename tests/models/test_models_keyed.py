@@ -207,3 +207,38 @@ def test_of_several_inputs_per_sample_each_is_encoded_under_its_key(place: str) 
             torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)
     shared = model(replace(long, present=alone.present)).embeddings["t"].unflatten(0, (7, 3))
     torch.testing.assert_close(output.candidates["t"][mask], shared[mask], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("execution", ["batched", "loop"])
+@pytest.mark.parametrize("place", ["head", "encoder", "both"])
+def test_bfloat16_rounds_no_worse_than_each_key_switched_on_in_bfloat16(place: str, execution: str) -> None:
+    """Its steps are of 2^-8; weights, embeddings and gradients stay float32."""
+    model, batch = model_of(place, execution=execution), batch_of()
+    exact = model(batch).keyed
+    total(exact, batch).backward()
+    of_exact = gradients(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(batch)
+        alone = {key: {name: switched_on(model, batch, key, name) for name in key.split("+")} for key in KEYS}
+    assert any(value.pooled.dtype == torch.bfloat16 for value in output.encoded.values())
+    assert all(value.dtype == torch.float32 for values in output.keyed.values() for value in values.values())
+    total(output.keyed, batch).backward()
+    ours = gradients(model)
+    total({key: {name: value.float() for name, value in own.items()} for key, own in alone.items()}, batch).backward()
+    theirs = gradients(model)
+    for key in KEYS:
+        adapters = [name for name in of_exact if f".lora.{key}." in name]
+        assert all(ours[name].dtype == torch.float32 for name in adapters)
+        found, plain, right = (
+            torch.cat([one[name].flatten() for name in adapters]) for one in (ours, theirs, of_exact)
+        )
+        assert distance(found, right) < max(1.5 * distance(plain, right), 0.02)
+        for name in key.split("+"):
+            rows = batch.present[name]
+            found, plain, right = (one[key][name][rows] for one in (output.keyed, alone, exact))
+            assert distance(found, right) < max(1.5 * distance(plain, right), 0.01)
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    """|found - expected| / |expected|, of all entries together."""
+    return float((found.detach() - expected.detach()).norm() / expected.detach().norm())
