@@ -10,9 +10,10 @@ from awase.adapters import Bank
 from awase.config import AdapterConfig, EncoderConfig
 from awase.encoders import build_encoder
 from awase.encoders.gated import GatedUnit
-from awase.fusion.rows import encode_rows
+from awase.fusion.rows import encode_rows, take_inputs
 from awase.models import Retrieval
-from awase.types import Batch
+from awase.runner.known_below import _below as below_of
+from awase.types import Batch, Below, Encoded
 
 KEYS = ("a+b", "a+t", "b+t", "a+b+t")
 DIM = 13
@@ -207,6 +208,35 @@ def test_of_several_inputs_per_sample_each_is_encoded_under_its_key(place: str) 
             torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)
     shared = model(replace(long, present=alone.present)).embeddings["t"].unflatten(0, (7, 3))
     torch.testing.assert_close(output.candidates["t"][mask], shared[mask], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["encoder", "both"])
+def test_from_what_lies_below_the_adapters_come_the_same_embeddings_and_gradients(place: str) -> None:
+    """Samples in another order than they were kept in; forward to 1e-6, gradients to 1e-5 of their size."""
+    model, batch = model_of(place), batch_of()
+    kept = replace(
+        batch, inputs={name: take_inputs(value, torch.arange(6, -1, -1)) for name, value in batch.inputs.items()}
+    )
+    kept = replace(kept, present={name: mask.flip(0) for name, mask in batch.present.items()})
+    expected = model(batch)
+    total(expected.keyed, batch).backward()
+    theirs = gradients(model)
+    with torch.no_grad():
+        below = {name: below_of(model.encoders[name], name, kept) for name in model.adapted}
+    known = {
+        name: Below(take_inputs(one.hidden, torch.arange(6, -1, -1)), Encoded(one.shared.pooled.flip(0)))
+        for name, one in below.items()
+    }
+    found = model(replace(batch, inputs={}), known=known)
+    total(found.keyed, batch).backward()
+    ours = gradients(model)
+    adapters = [name for name in theirs if ".lora." in name]
+    assert adapters
+    for name in adapters:
+        assert distance(ours[name], theirs[name]) < 1e-5, name
+    for key, values in expected.keyed.items():
+        for name, value in values.items():
+            assert distance(found.keyed[key][name], value) < 1e-6, (key, name)
 
 
 @pytest.mark.parametrize("execution", ["batched", "loop"])

@@ -15,9 +15,9 @@ from awase.config.policies import check_together
 from awase.distributed import ALONE
 from awase.models import Retrieval
 from awase.runner.known import KnownFeatures
+from awase.runner.low_rank import layer_rows, learned_directions
 from awase.runner.space_fisher import pairs_fisher
 from awase.runner.space_kept import Elastic, Kept, Reading, old_parameters
-from awase.runner.space_low_rank import layer_rows, learned_directions
 from awase.runner.space_null import null_space
 from awase.runner.space_teacher import Teacher
 from awase.types import Batch

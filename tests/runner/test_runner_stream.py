@@ -1,6 +1,7 @@
 """Stages of a stream: what each sees, what holds it to the stages before, what a bank keeps, and the matrix."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from awase.models import Classifier
 from awase.objectives import cross_entropy
 from awase.records import Record
 from awase.runner import nodes, stream_final
+from awase.runner.build import build_classifier
 from awase.runner.loaded import Model
+from awase.runner.low_rank import layer_rows
 from awase.runner.nodes import NodeRunner
 from awase.runner.run import run_experiment
 from awase.runner.setting import Setting, open_setting
@@ -34,7 +37,7 @@ DOMAINS = {
     "film": SceneDomain(labels="unique", unique_to="video"),
     "song": SceneDomain(labels="unique", unique_to="audio"),
 }
-POLICIES = ("naive", "freeze", "replay", "lwf", "ewc", "bank", "alone")
+POLICIES = ("naive", "freeze", "replay", "lwf", "ewc", "low_rank", "bank", "alone")
 CLIPS = ScenesConfig(num_train=42, num_val=21, num_test=33, domains=DOMAINS)
 
 
@@ -145,7 +148,7 @@ def test_ewc_holds_to_the_weights_after_every_earlier_stage(setting):
     stage, runner = with_stage(setting, "ewc", strength=30.0)
     models = [runner.model(runner.stages[name]) for name in ("street", "film")]
     own = [setting.of_stage(runner.stages[name].stage) for name in ("street", "film")]
-    model = runner.model(runner.stages["film"])
+    model = deepcopy(models[-1])
     for value in model.parameters():
         value.requires_grad_(True)
         value.data += 0.01
@@ -192,6 +195,80 @@ def test_lwf_holds_to_the_logits_of_the_stage_before_over_the_classes_seen(setti
 def test_lwf_on_features_is_the_distance_that_umt_has(setting):
     stage, _ = with_stage(setting, "lwf", distilled="features", distillation=2.0)
     assert (stage.objective.distillation, stage.stream.distillation, stage.teachers) == (2.0, 0.0, ("film",))
+
+
+LOW: dict[str, dict[str, Any]] = {
+    "random": {"rank": 2},
+    "inflora": {"rank": 2, "directions": "inflora", "energy": 0.5},
+    "keeplora": {"rank": 2, "directions": "keeplora", "energy": 0.5},
+    "osrm": {"rank": 2, "directions": "osrm"},
+    "o-lora": {"rank": 2, "weight": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", LOW)
+def test_encoders_learn_through_adapters_that_end_in_the_weights_of_the_next_stage(name, setting):
+    runner = trained(setting, "low_rank", low_rank={"targets": "all-linear", **LOW[name]})
+    first, second, third = (runner.stages[place].tensors for place in DOMAINS)
+    frozen = [key for key in first if key.startswith("encoders.")]
+    assert all(torch.equal(first[key], second[key]) for key in frozen)
+    assert not torch.equal(first["heads.video.weight"], second["heads.video.weight"])
+    ends = [key for key in second if key.endswith(".B")]
+    assert {key.split(".")[1] for key in ends} == {"video", "audio"}
+    assert all(second[key].any() for key in ends)
+    for key in ends:
+        layer = key.partition(".lora.")[0]
+        a, b, w = second[key.removesuffix("B") + "A"], second[key], second[f"{layer}.weight"]
+        torch.testing.assert_close(third[f"{layer}.weight"], w + (b.flatten(1) @ a.flatten(1)).view_as(w))
+        assert not torch.equal(third[key], b)
+
+
+def taken_by(runner: NodeRunner, layer: str, stage: str, places: tuple[str, ...]) -> torch.Tensor:
+    """f^T f of what a layer takes of the training rows of some data sets, by the model of a stage, in float64."""
+    model, rows = runner.model(runner.stages[stage]), []
+    module = model.get_submodule(layer)
+    handle = module.register_forward_pre_hook(lambda _, args: rows.append(layer_rows(module, args[0]).double()))
+    for batch in runner.setting.of_rows(places).dataset.loader("train", batch_size=64).epoch(0):
+        model(batch)
+    handle.remove()
+    every = torch.cat(rows)
+    return every.T @ every
+
+
+@pytest.mark.parametrize("name", ["inflora", "osrm"])
+def test_directions_are_of_the_rows_of_all_earlier_data_sets(name, setting):
+    """Of the third stage, whose model begins as the second one's with its adapters in the weights."""
+    runner = trained(setting, "low_rank", low_rank={"targets": "all-linear", **LOW[name]})
+    key = next(key for key in runner.stages["song"].tensors if key.endswith(".A") and ".audio." in key)
+    a = runner.stages["song"].tensors[key].flatten(1).double()
+    old, new = (taken_by(runner, key.partition(".lora.")[0], "film", one) for one in (("street", "film"), ("song",)))
+    values, vectors = torch.linalg.eigh(old)
+    if name == "osrm":
+        torch.testing.assert_close((a @ old @ a.T).trace(), values[:2].sum(), rtol=1e-3, atol=1e-3)
+        return
+    shares = values.flip(0).cumsum(0) / values.sum()
+    basis = vectors.flip(1)[:, : int((shares < 0.5).sum()) + 1]
+    outside = torch.eye(len(old), dtype=old.dtype) - basis @ basis.T
+    left = outside @ new @ outside
+    assert (a @ basis).abs().max() < 1e-3
+    torch.testing.assert_close((a @ left @ a.T).trace(), torch.linalg.eigvalsh(left)[-2:].sum(), rtol=1e-3, atol=1e-3)
+
+
+def test_o_lora_keeps_what_adapters_read_off_what_was_learned(setting):
+    stage, runner = with_stage(setting, "low_rank", low_rank={"rank": 2, "targets": "all-linear", "weight": 0.5})
+    model = build_classifier(stage, setting.spec, {})
+    runner._inherit(model, stage)
+    (term,) = stream_terms(stage, model, [], setting)
+    initial, expected = build_classifier(stage, setting.spec, {}), 0.0
+    for path, parameter in model.named_parameters():
+        if path.endswith(".A"):
+            layer = path.partition(".lora.")[0]
+            change = model.get_submodule(layer).weight - initial.get_submodule(layer).weight
+            directions = torch.linalg.svd(change.detach().flatten(1).double(), full_matrices=False).Vh[:2]
+            expected += 0.5 * float((directions.float() @ parameter.detach().flatten(1).T).abs().sum())
+    batch = next(iter(setting.dataset.loader("train", batch_size=2).epoch(0)))
+    assert term(batch, ClassifierOutput(torch.zeros(2, 1))).item() == pytest.approx(expected, rel=1e-3)
+    assert expected > 0
 
 
 # ---- the bank -------------------------------------------------------------------------------------------------------

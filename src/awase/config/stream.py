@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from awase.config.base import Frozen
+from awase.config.policies import LowRankPolicy
 
 
 class StreamConfig(Frozen):
@@ -47,5 +48,7 @@ class StageStream(Frozen):
     """Strength of the elastic penalty (EWC) around the weights of every teacher, one per earlier data set."""
     fisher_rows: int = Field(512, ge=1)
     """Most training rows of an earlier data set that its Fisher information is a mean over."""
+    low_rank: LowRankPolicy | None = Field(None, exclude_if=lambda value: value is None)
+    """What the adapters begin with through which the stage learns; they are in the weights when the next one begins."""
     keys: tuple[str, ...] = ()
     """The data sets that have adapters and heads of their own (a bank); the last one's act while the stage trains."""

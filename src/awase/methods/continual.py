@@ -4,10 +4,11 @@ from glob import escape
 from typing import Any, Literal
 
 from awase.config import AdapterConfig, FusionConfig, Node, ObjectiveConfig, StageConfig, StageStream, TrainConfig
+from awase.config.policies import LowRankPolicy
 from awase.methods.context import Changes, MethodContext, changed
 from awase.methods.joint import ON_HEADS, trained_parts
 
-Policy = Literal["naive", "freeze", "replay", "lwf", "ewc", "bank", "alone"]
+Policy = Literal["naive", "freeze", "replay", "lwf", "ewc", "low_rank", "bank", "alone"]
 StreamFusion = Literal["late_mean", "sum", "concat", "mlp"]
 
 TRAININGS = ("training", "first_training")
@@ -17,6 +18,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "replay": ("share", *TRAININGS),
     "lwf": ("distillation", "distilled", "temperature", *TRAININGS),
     "ewc": ("strength", "fisher_rows", *TRAININGS),
+    "low_rank": ("low_rank", *TRAININGS),
     "bank": ("adapter", "base", *TRAININGS),
     "alone": ("first_training",),
 }
@@ -33,6 +35,7 @@ def continual(
     temperature: float | None = None,
     strength: float | None = None,
     fisher_rows: int | None = None,
+    low_rank: LowRankPolicy | None = None,
     adapter: AdapterConfig | None = None,
     base: Literal["first", "initial"] | None = None,
     training: Changes | None = None,
@@ -47,6 +50,9 @@ def continual(
       logits, T^2 KL over the classes seen before at the `temperature` T (2), or of features.
     - `ewc`: the loss has `strength` (100) / 2 sum F (theta - theta*)^2 around the weights after every earlier stage, F
       from at most `fisher_rows` (512) of its rows.
+    - `low_rank`: the encoders through adapters alone, which are in the weights when the next stage begins, and the
+      heads. `low_rank` are fields of `config.policies.LowRankPolicy`: the rank (8), and `directions` that leave
+      alone what the layers take of the earlier data sets' rows (InfLoRA, KeepLoRA, OSRM), or a `weight` (O-LoRA).
     - `bank`: one `adapter` (rank 8) per encoder and heads of the data set's own, over a base that stands still: the
       `first` stage, which answers for its data set, or the `initial` weights. A row is answered by its data set's.
     - `alone`: every stage begins from the initial weights, a model per data set: how well each can be learned.
@@ -64,6 +70,7 @@ def continual(
         "temperature": temperature,
         "strength": strength,
         "fisher_rows": fisher_rows,
+        "low_rank": low_rank,
         "adapter": adapter,
         "base": base,
         "training": training,
@@ -116,6 +123,16 @@ class _Stages:
             return stage.model_copy(update={"stream": _checked(stage.stream, changes), "teachers": earlier})
         if self.policy == "lwf":
             return self.distilled(stage, earlier, chosen)
+        if self.policy == "low_rank":
+            low = chosen.get("low_rank", LowRankPolicy())
+            adapter = AdapterConfig(targets=low.targets, rank=low.rank, alpha=low.alpha)
+            train = (*(part for part in stage.train if not part.endswith(".encoder")), "*.adapter")
+            changes = {
+                "train": train,
+                "adapters": dict.fromkeys(stage.modalities, adapter),
+                "stream": _checked(stage.stream, {"low_rank": low, "earlier": earlier}),
+            }
+            return stage.model_copy(update=changes)
         return stage
 
     def distilled(self, stage: StageConfig, earlier: tuple[str, ...], chosen: dict[str, Any]) -> StageConfig:

@@ -25,7 +25,7 @@ from awase.runner.build import OBJECTIVE, Model, build_classifier, build_model, 
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metrics
 from awase.runner.space_work import begin_anew, space_work
-from awase.runner.stream_work import stream_terms
+from awase.runner.stream_work import begin_low_rank, stream_terms
 from awase.runner.work import classification_work, look, split_metrics
 from awase.training.checkpoint import CheckpointWriter, read_checkpoint
 from awase.training.decisions import DECISIONS, MEASURED
@@ -155,16 +155,19 @@ class NodeRunner:
         return inherited
 
     def _tensors_for(self, stage: StageConfig, name: str) -> dict[str, Tensor]:
-        """What an earlier stage made; adapters of its towers that a joint space does not have are in the weights."""
+        """What an earlier stage made; adapters of whole towers that this stage does not go on with are in the weights.
+
+        They are those of a joint space that this stage lacks, and every one of a stream, where each stage has its own.
+        """
         earlier = self.stages[name]
-        gone = set(earlier.stage.adapters) - set(stage.adapters)
-        if stage.stream is not None and not stage.stream.keys:  # each stage of a stream has adapters of its own
-            gone = set(earlier.stage.adapters)
-        if stage.retrieval is None or not gone:
+        of_stream = stage.stream is not None and not stage.stream.keys
+        gone = set(earlier.stage.adapters) - (set() if of_stream else set(stage.adapters))
+        if not gone or (stage.retrieval is None and not of_stream):
             return earlier.tensors
-        model = build_retrieval(earlier.stage, self.setting.spec)
+        model = build_model(earlier.stage, self.setting.spec, earlier.derived)
         load_tensors(model, earlier.tensors)
-        for module in (part[modality] for part in (model.encoders, model.projections) for modality in gone):
+        towers = [model.encoders] if isinstance(model, Classifier) else [model.encoders, model.projections]
+        for module in (part[modality] for part in towers for modality in gone):
             if Bank(module).keys():
                 Bank(module).fold(DEFAULT_KEY)
         return dict(model.state_dict())
@@ -230,6 +233,7 @@ class NodeRunner:
             of_features |= dict.fromkeys(teacher.stage.modalities, frozen)
         setting = self.setting.of_stage(stage)
         settings = [self.setting.of_stage(teacher.stage) for teacher in teachers]
+        begin_low_rank(stage, model, self.setting)
         terms = stream_terms(stage, model, list(zip(models, settings, strict=True)), self.setting)
         return classification_work(
             model, stage, trained, setting, objective=objective, teachers=of_features, terms=terms

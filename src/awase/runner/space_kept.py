@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from awase.config.policies import (
 )
 from awase.distributed import World
 from awase.models import Retrieval
+from awase.models.encode import presence
 from awase.models.parts import part_of
 from awase.objectives import (
     ckc,
@@ -31,9 +34,9 @@ from awase.objectives import (
 from awase.objectives.presence import all_of
 from awase.runner.build import build_retrieval
 from awase.runner.known import Known, standing_still
+from awase.runner.low_rank import adapted_layers, begin_directions, learned_directions
 from awase.runner.setting import Setting
 from awase.runner.space_fisher import pairs_fisher
-from awase.runner.space_low_rank import adapted_layers, begin_directions, learned_directions
 from awase.runner.space_null import NullSpace, null_space
 from awase.runner.space_scores import uses_cosine
 from awase.runner.space_state import SpaceState
@@ -195,17 +198,23 @@ def kept_of(
         elif isinstance(policy, LowRankPolicy):
             begin_directions(
                 model,
+                adapted_layers(model, kept.modalities),
                 policy,
+                partial(pairs_loss, model, config.pairs, known),
                 lambda: every_batch(stage, known, setting),
                 None if earlier.dataset is setting.dataset else lambda: every_batch(stage, known, earlier),
-                model.objective.contrast(),
-                config.pairs,
-                modalities=kept.modalities,
-                known=known,
                 device=setting.device,
             )
             reading = reading_of(model, stage, policy, setting) if policy.weight else None
     return Kept(config, model.objective, setting.world, teacher, elastic, heads, reading)
+
+
+def pairs_loss(model: Retrieval, pairs: Mapping[str, float], known: Known, batch: Batch) -> Tensor:
+    """The mean over the samples of a batch of the sum of their pair losses."""
+    assert isinstance(model.objective, SpaceState), "the runner built the model"
+    output = model(batch, known=known.of(batch, "train"))
+    terms = pair_losses(output.embeddings, presence(batch, model.modalities), model.objective.contrast(), pairs)
+    return torch.stack(list(terms.values())).sum(dim=0).mean()
 
 
 def old_batches(

@@ -1,6 +1,6 @@
 """What a stage of a stream adds to its loss so that it keeps what the stages before it could do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +9,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 from awase.config import StageConfig, StageStream
+from awase.config.policies import LowRankPolicy
 from awase.data import Dataset
 from awase.models import Classifier
-from awase.objectives import cross_entropy, elastic_penalty, logit_distance
+from awase.objectives import cross_entropy, elastic_penalty, logit_distance, orthogonality
+from awase.runner.build import build_classifier
 from awase.runner.known import autocast
+from awase.runner.low_rank import adapted_layers, begin_directions, learned_directions
 from awase.runner.setting import Setting
 from awase.runner.work import Term
 from awase.types import Batch, ClassifierOutput
@@ -31,7 +34,46 @@ def stream_terms(
         terms.append(_old_logits(stream, teachers[-1][0], setting))
     if stream is not None and stream.elastic > 0:
         terms.append(_elastic(stream, model, teachers))
+    if stream is not None and stream.low_rank is not None and stream.low_rank.weight > 0:
+        terms.append(_orthogonal(stage, stream.low_rank, model, setting))
     return tuple(terms)
+
+
+def begin_low_rank(stage: StageConfig, model: Classifier, setting: Setting) -> None:
+    """Lets the adapters of a stage begin with the directions of its policy; nothing where it has none.
+
+    Old samples are the training rows of the earlier data sets, new ones those of its own; without augmentation.
+    """
+    stream = stage.stream
+    if stream is None or stream.low_rank is None:
+        return
+
+    def batches(names: Sequence[str]) -> Iterator[Batch]:
+        dataset = setting.of_rows(names).dataset
+        loader = dataset.loader("train", batch_size=stage.training.batch_size, modalities=model.modalities)
+        return loader.epoch(0)
+
+    def forward(batch: Batch) -> Tensor:
+        assert batch.targets is not None, "training rows have labels"
+        with autocast(setting):
+            return cross_entropy(model(batch).logits, batch.targets).mean()
+
+    begin_directions(
+        model,
+        adapted_layers(model, stage.adapters, ("encoders",)),
+        stream.low_rank,
+        forward,
+        lambda: batches(stream.data_sets),
+        lambda: batches(stream.earlier),
+        device=setting.device,
+    )
+
+
+def _orthogonal(stage: StageConfig, policy: LowRankPolicy, model: Classifier, setting: Setting) -> Term:
+    layers = adapted_layers(model, stage.adapters, ("encoders",))
+    learned = learned_directions(layers, build_classifier(stage, setting.spec, {}), policy.rank)
+    reading = {name: adapter.A for name, (_, adapter) in layers.items()}
+    return lambda batch, output: orthogonality(reading, [learned], strength=policy.weight)
 
 
 def classes_of(dataset: Dataset, names: Sequence[str]) -> np.ndarray:

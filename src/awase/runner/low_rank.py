@@ -1,6 +1,6 @@
 """What the adapters of old towers begin with, so that they disturb little of what the towers did before."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -22,44 +22,39 @@ from awase.adapters.bank import DEFAULT_KEY
 from awase.adapters.subspaces import SAME
 from awase.config.policies import LowRankPolicy
 from awase.fusion.rows import evaluating
-from awase.models import Retrieval
-from awase.models.encode import presence
-from awase.objectives import PairLoss, pair_losses
-from awase.runner.known import Known
 from awase.types import Batch
 
 Layers = dict[str, tuple[nn.Module, Adapter]]
 """Name in the model -> layer and its adapter."""
+Forward = Callable[[Batch], Tensor]
+"""A pass of the model over a batch -> the loss of the batch."""
 
 
 def begin_directions(
-    model: Retrieval,
+    model: nn.Module,
+    layers: Layers,
     policy: LowRankPolicy,
+    forward: Forward,
     batches: Callable[[], Iterable[Batch]],
     earlier: Callable[[], Iterable[Batch]] | None,
-    loss: PairLoss,
-    pairs: dict[str, float],
     *,
-    modalities: Iterable[str],
-    known: Known,
     device: str,
 ) -> None:
-    """Sets A of every adapter of the old towers to the policy's directions, and lets it stand still.
+    """Sets A of every adapter in `layers` to the policy's directions, and lets it stand still.
 
     They come from what each layer takes in evaluation mode, the same on every process: of old samples from one pass
-    over `earlier`, of new ones from one over `batches`, and, for `keeplora`, from the gradient of the losses of the
-    new `pairs`, the mean over batches. Without `earlier` old and new samples are the same, so that `inflora` takes the
-    leading directions of the share 1 - energy that is left.
+    over `earlier`, of new ones from one over `batches`, and, for `keeplora`, from the gradient of the loss of new
+    batches, their mean. `forward` gives that loss of a batch. Without `earlier` old and new samples are the same, so
+    that `inflora` takes the leading directions of the share 1 - energy that is left.
     Raises `ValueError` for a layer that is neither linear nor a plain convolution of pictures or signals, and where
     fewer than `rank` directions are left.
     """
     if policy.directions == "random":
         return
-    layers = adapted_layers(model, modalities)
     weights = {name: layer.get_parameter("weight") for name, (layer, _) in layers.items()}
-    walk = partial(_walk, model, layers, known=known, device=device)
-    new, gradients = walk(batches(), loss if policy.directions == "keeplora" else None, pairs)
-    old = new if earlier is None else walk(earlier(), None, pairs)[0]
+    walk = partial(_walk, model, layers, forward, device=device)
+    new, gradients = walk(batches(), gradients=policy.directions == "keeplora")
+    old = new if earlier is None else walk(earlier())[0]
     for name, (_, adapter) in layers.items():
         weight = weights[name].detach().flatten(1)
         try:
@@ -72,36 +67,33 @@ def begin_directions(
 
 
 def _walk(
-    model: Retrieval,
+    model: nn.Module,
     layers: Layers,
+    forward: Forward,
     batches: Iterable[Batch],
-    loss: PairLoss | None,
-    pairs: dict[str, float],
     *,
-    known: Known,
     device: str,
+    gradients: bool = False,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The covariance of what each layer takes, and the mean gradient of its weight, flat, where there is a loss."""
+    """The covariance of what each layer takes, and, if asked for, the mean gradient of its weight, flat."""
     covariances = {name: (_zeros(adapter, device), 0) for name, (_, adapter) in layers.items()}
 
     def taken(name: str, rows: Tensor) -> None:
         covariances[name] = accumulated_covariance(*covariances[name], rows)
 
-    weights = {name: layer.get_parameter("weight") for name, (layer, _) in layers.items()} if loss is not None else {}
+    weights = {name: layer.get_parameter("weight") for name, (layer, _) in layers.items()} if gradients else {}
     sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     count = 0
     with evaluating(model), _watched(layers, taken), _learning(weights.values()):
         for batch in (one.to(device) for one in batches):
-            with torch.set_grad_enabled(loss is not None):
-                output = model(batch, known=known.of(batch, "train"))
+            with torch.set_grad_enabled(gradients):
+                loss = forward(batch)
             count += 1
-            if loss is None:
+            if not gradients:
                 continue
-            terms = pair_losses(output.embeddings, presence(batch, model.modalities), loss, pairs)
-            total = torch.stack(list(terms.values())).sum(dim=0).mean()
-            found = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+            found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
             for name, gradient in zip(weights, found, strict=True):
-                if gradient is not None:  # of a layer that no pair of the batch reaches
+                if gradient is not None:  # of a layer that the batch does not reach
                     sums[name] += gradient
     means = {name: value.flatten(1) / count for name, value in sums.items()}
     return {name: covariance for name, (covariance, _) in covariances.items()}, means
@@ -123,11 +115,13 @@ def learned_directions(layers: Layers, initial: nn.Module, rank: int) -> dict[st
     return found
 
 
-def adapted_layers(model: Retrieval, modalities: Iterable[str]) -> Layers:
-    """The layers of these modalities' encoders and heads that have an adapter of their tower's."""
+def adapted_layers(
+    model: nn.Module, modalities: Iterable[str], places: Sequence[str] = ("encoders", "projections")
+) -> Layers:
+    """The layers of these modalities' encoders (and heads) that have an adapter of their tower's."""
     found: Layers = {}
     for name in modalities:
-        for attribute in ("encoders", "projections"):
+        for attribute in places:
             module = model.get_submodule(attribute).get_submodule(name)
             bank = Bank(module)
             if not bank.keys():  # features that are given as they are
