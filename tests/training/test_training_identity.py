@@ -110,7 +110,9 @@ STAGE = StageConfig(
         begin=("queue",),
     ).model_copy(update={"kept": KEPT}),
     derived={"weights": "weights"},
-    stream=StageStream(data_sets=("second",), earlier=("first",), keys=("first", "second")),
+    stream=StageStream(
+        data_sets=("second",), earlier=("first",), keys=("first", "second"), low_rank=kept.LowRankPolicy()
+    ),
 )
 AROUND = Surroundings(
     data_fingerprint="f00d",
