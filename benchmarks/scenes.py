@@ -116,6 +116,44 @@ def combinations() -> Experiment:
     return base.model_copy(update={"name": "scenes_combinations", "methods": (joint, *alone, *keyed)})
 
 
+def key_controls() -> Experiment:
+    """Adapters of pairs beside their controls, at the same training, where every pair shares a factor of its own.
+
+    `awase run benchmarks/scenes.py::key_controls --threads 1 --out runs/scenes_key_controls`. The clips, the space of
+    12 dimensions and the epochs of `pair_factors`. Ranks 2, 8 and 32; the same adapters with keys exchanged at random
+    in every step, so that none can become that of a pair; adapters in heads alone, of a rank at which they have about
+    as many parameters as heads of the pairs' own (`heads`, which have full rank), and which store as many bytes; and
+    joint training for as long as the joint space and its adapters together.
+    """
+    base = pair_factors()
+    joint = base.methods[0]
+    space = joint.settings["retrieval"]
+    encoders: dict[str, JsonValue] = {"place": "encoder", "adapter": {"rank": 8, "targets": "*"}}
+    choices: dict[str, dict[str, JsonValue]] = {
+        "adapters-r2": {**encoders, "adapter": {"rank": 2, "targets": "*"}},
+        "adapters-r8": encoders,
+        "adapters-r32": {**encoders, "adapter": {"rank": 32, "targets": "*"}},
+        "adapters-r8-shuffled": {**encoders, "shuffle_keys": True},
+        "head-adapters-r8": {"place": "head", "adapter": {"rank": 8}},
+        "heads": {"place": "head", "adapter": {"rank": 64}},
+    }
+    keyed = [
+        MethodConfig(
+            method="pair_adapters",
+            label=label,
+            settings={
+                "retrieval": space,
+                "keys": list(all_pairs(tuple(base.data.inputs))),
+                "combination": combination,
+                "training": {"epochs": 8},
+            },
+        )
+        for label, combination in choices.items()
+    ]
+    longer = MethodConfig(method="mcn", label="joint-longer", settings={"retrieval": space, "training": {"epochs": 24}})
+    return base.model_copy(update={"name": "scenes_key_controls", "methods": (joint, longer, *keyed)})
+
+
 def pair_factors() -> Experiment:
     """For `awase headroom`: every pair of modalities shares a factor of its own; 12 dimensions, 400 clips, 5 seeds."""
     return _headroom("own")

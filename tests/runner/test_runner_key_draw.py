@@ -167,3 +167,35 @@ def test_resumed_runs_end_with_the_same_bits_and_validation_takes_all_keys(
     assert plain.retrieval is not None
     loss = contrastive_loss(embedded, plain, SpaceState(plain.retrieval, 0))
     assert whole.stages[-1].curve[-1].val_loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_shuffled_keys_are_exchanged_within_each_modality_anew_in_every_step() -> None:
+    """Every adapter has the gradient of the losses that its embeddings went into, and over steps all are exchanged."""
+    made = stage(None, shuffle_keys=True, tether=0.0)
+    model = model_of(made)
+    for name, parameter in model.named_parameters():
+        if ".lora." in name:
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(len(name)))
+    step = step_of(model, made)
+    assert step.draw is not None
+    batch = rows_of(9)
+    output = model(batch)
+    partners: dict[tuple[str, str], set[str]] = {}
+    for number in range(60):
+        step.draw.begin(number)
+        found = step.draw.exchanged(output.keyed)
+        assert found.keys() == output.keyed.keys()
+        for name in ("a", "v", "t"):
+            keys = [key for key in KEYS if name in key.split("+")]
+            taken = [next(k for k in keys if found[key][name] is output.keyed[k][name]) for key in keys]
+            assert sorted(taken) == sorted(keys)
+            for key, other in zip(keys, taken, strict=True):
+                partners.setdefault((name, key), set()).add(other)
+        again = step.draw.exchanged(output.keyed)
+        assert all(again[key][name] is value for key, values in found.items() for name, value in values.items())
+    assert all(others == {k for k in KEYS if name in k.split("+")} for (name, _), others in partners.items())
+    step.draw.begin(0)
+    terms = step(batch).terms
+    plain = step_of(model, stage(None, tether=0.0))(batch).terms
+    assert not torch.allclose(terms["combination a+v"], plain["combination a+v"])
+    torch.testing.assert_close(terms["a+v"], plain["a+v"])

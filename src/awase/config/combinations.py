@@ -40,6 +40,9 @@ class CombinationsConfig(Frozen):
     keys_per_step: int | None = Field(None, ge=1)
     """So many of the keys that learn, drawn for every step, are trained in it, with losses that weigh |S| / s; the
     others stand still. None: all in every step."""
+    shuffle_keys: bool = Field(False, exclude_if=lambda value: not value)
+    """A control: in every training step each modality's keys are exchanged at random, so that no adapter can become
+    that of a combination. What is asked under a key is asked under its own adapters."""
     execution: Literal["batched", "loop", "cached"] = "batched"
     """All keys in one pass, or one after the other: the same numbers. cached: in one pass, and what lies below the
     adapters of an encoder that stands still is computed once per sample and kept in memory; of an encoder that learns,

@@ -1,12 +1,16 @@
 """Which keys of combinations a step trains: all that learn, or some of them, drawn anew for every step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from awase.config import CombinationsConfig, StageConfig
 from awase.digest import json_digest
+from awase.models.retrieval import keys_with
 from awase.training.identity import UNREAD
+
+Keyed = Mapping[str, Mapping[str, Tensor]]
 
 
 class KeyDraw:
@@ -16,9 +20,15 @@ class KeyDraw:
     """
 
     def __init__(self, config: CombinationsConfig, stage: StageConfig, seed: int) -> None:
-        self.keys, self.count = config.learned, config.keys_per_step
+        self.keys, self.count, self.shuffles = config.learned, config.keys_per_step, config.shuffle_keys
+        self._step = 0
         self._start = json_digest({"seed": seed, "stage": stage.model_dump(mode="json", exclude=UNREAD)})
         self.now = self.keys if self.count is None else self.at(0)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is drawn anew for every step."""
+        return self.count is not None or self.shuffles
 
     @property
     def factor(self) -> float:
@@ -31,13 +41,29 @@ class KeyDraw:
 
     def begin(self, step: int) -> None:
         """Draws for an optimiser step; all of its batches have the same keys."""
-        self.now = self.at(step)
+        self._step, self.now = step, self.at(step)
+
+    def exchanged(self, keyed: Keyed) -> Keyed:
+        """Combination -> modality -> embeddings with each modality's keys of the step exchanged (`shuffle_keys`)."""
+        if not self.shuffles:
+            return keyed
+        found: dict[str, dict[str, Tensor]] = {key: {} for key in keyed}
+        for name in sorted({name for values in keyed.values() for name in values}):
+            keys = keys_with(name, self.now)
+            for key, other in zip(keys, permuted(keys, f"{self._start}|{self._step}|{name}"), strict=True):
+                found[key][name] = keyed[other][name]
+        return found
 
 
 def drawn(keys: Sequence[str], count: int | None, start: str) -> tuple[str, ...]:
     """So many of the keys, each set of them equally likely; None: all. `start` begins the random numbers."""
     if count is None:
         return tuple(keys)
-    seed = int(json_digest(start)[:15], 16)
-    chosen = torch.randperm(len(keys), generator=torch.Generator().manual_seed(seed))[:count]
-    return tuple(keys[place] for place in sorted(chosen.tolist()))
+    chosen = set(permuted(keys, start)[:count])
+    return tuple(key for key in keys if key in chosen)
+
+
+def permuted(keys: Sequence[str], start: str) -> tuple[str, ...]:
+    """The keys in an order, each as likely as any other; `start` begins the random numbers."""
+    generator = torch.Generator().manual_seed(int(json_digest(start)[:15], 16))
+    return tuple(keys[place] for place in torch.randperm(len(keys), generator=generator).tolist())

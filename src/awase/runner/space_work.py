@@ -152,11 +152,10 @@ class SpaceStep:
         loss, now, world = self.state.contrast(), self.state.temperature, self.setting.world
         given: Any = {"temperature": now, "keys": draw.now, "world": world}
         targets = self.state.targets(combinations.learned, combinations.temperatures)
-        several = {key: self._candidates(values, batch) for key, values in output.keyed_candidates.items()}
-        own = combination_losses(
-            output.keyed, present, loss, combinations, targets=targets, candidates=several, **given
-        )
-        own |= tether_losses(output.keyed, output.embeddings, present, combinations, **given)
+        keyed, candidates = draw.exchanged(output.keyed), draw.exchanged(output.keyed_candidates)
+        several = {key: self._candidates(values, batch) for key, values in candidates.items()}
+        own = combination_losses(keyed, present, loss, combinations, targets=targets, candidates=several, **given)
+        own |= tether_losses(keyed, output.embeddings, present, combinations, **given)
         return {name: draw.factor * losses for name, losses in own.items()}
 
     def _clusters(self, output: RetrievalOutput, present: Presence) -> dict[str, Tensor]:
@@ -239,7 +238,7 @@ class EpochRule(Rule):
     def __init__(self, state: SpaceState, kept: Kept | None = None, draw: KeyDraw | None = None) -> None:
         super().__init__()
         self._kept = kept
-        self._draw = draw if draw is not None and draw.count is not None else None
+        self._draw = draw if draw is not None and draw.changes else None
         if self._draw is not None:
             self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
         self._state = (state,)  # in a tuple: its tensors belong to the model, not to the rule
