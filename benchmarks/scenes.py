@@ -8,15 +8,24 @@ close together; where it is the video's alone no method gains over the video by 
 every additive fusion stays at chance (25 %).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from awase.config import DataConfig, EncoderConfig, Experiment, MethodConfig, ScenesConfig, SelectionConfig, TrainConfig
+from awase.config import (
+    DataConfig,
+    EncoderConfig,
+    Experiment,
+    MethodConfig,
+    SceneDomain,
+    ScenesConfig,
+    SelectionConfig,
+    TrainConfig,
+)
 from awase.data import inferred
 from awase.experiments import EXPERIMENTS
 from awase.experiments.comparison import mmlora_and_controls, table_methods, token_methods
-from awase.experiments.spaces import SMALL, controlled, joint_spaces
+from awase.experiments.spaces import LINEAR, POLICIES, SMALL, controlled, joint_spaces
 from awase.experiments.spaces import policies as every_policy
 from awase.methods.mcn import all_pairs
 
@@ -82,6 +91,38 @@ def policies() -> Experiment:
             "seeds": (0, 1, 2),
         }
     )
+
+
+def stream_of_spaces() -> Experiment:
+    """Joint spaces over a stream of three data sets, whose clips differ in noise, under every policy.
+
+    `awase run benchmarks/scenes.py::stream_of_spaces --threads 1 --out runs/scenes_stream_of_spaces`. 200 training and
+    100 test clips of each data set, which is a test set of its own; 8 epochs of each stage, and 8 of `joint` on all.
+    """
+    domains = {
+        "day": SceneDomain(noise={"video": 1.0, "audio": 0.3}),
+        "night": SceneDomain(noise={"video": 8.0, "audio": 0.3}),
+        "crowd": SceneDomain(noise={"video": 1.0, "audio": 3.0}),
+    }
+    scenes = ScenesConfig(num_train=600, num_val=180, num_test=300, domains=domains)
+    data = inferred(DataConfig(dataset="scenes", task="retrieval", scenes=scenes))
+    linear: dict[str, JsonValue] = {**SMALL, "space": {"dim": 256, "reconstruction": 128, "projection": "linear"}}
+    chosen = {name: policy for name, policy in POLICIES.items() if not name.startswith("bank-")}
+    kept = [_over_domains(name, SMALL, policy=policy) for name, policy in chosen.items()]
+    kept += [_over_domains(name, linear, policy=policy) for name, policy in LINEAR.items()]
+    alone = [_over_domains(f"alone-{name}", SMALL, alone=name) for name in domains]
+    joint = MethodConfig(method="mcn", label="joint", settings={"retrieval": SMALL})
+    return joint_spaces("scenes_stream_of_spaces", data).model_copy(
+        update={
+            "methods": (joint, *alone, *kept),
+            "joint": TrainConfig(epochs=8, batch_size=32, learning_rate=2e-3, warmup_epochs=1),
+            "seeds": (0, 1),
+        }
+    )
+
+
+def _over_domains(label: str, space: dict[str, JsonValue], **settings: Any) -> MethodConfig:
+    return MethodConfig(method="continual_mcn", label=label, settings={"retrieval": space, **settings})
 
 
 def combinations() -> Experiment:

@@ -39,8 +39,8 @@ PAIRS = ("mmbt", "pmf", "pmf_l")
 """Methods that are defined for two modalities."""
 ONE_LABEL = ("continual", "pmr")
 """Methods that are defined for one label per sample."""
-SPACES = ("mcn", "pair_adapters", "pair_heads")
-"""Methods whose task is retrieval; test_runner_space_runs.py holds them to the same promises."""
+SPACES = ("continual_mcn", "mcn", "pair_adapters", "pair_heads")
+"""Methods whose task is retrieval; test_runner_space_runs.py and test_runner_space_stream.py hold them to the same."""
 CLASSIFIERS = set(METHODS) - set(SPACES)
 SETTINGS: dict[str, dict[str, Any]] = {
     "unimodal": {"modality": "a"},

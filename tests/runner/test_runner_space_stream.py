@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_spaces import INPUTS, TRAINING, reading_rows, readings_data, small_encoders, space_experiment, write_rows
+from safetensors.torch import load_file
+from tiny_spaces import (
+    INPUTS,
+    TRAINING,
+    reading_rows,
+    readings_data,
+    small_encoders,
+    space_experiment,
+    train,
+    write_rows,
+)
+from watched_runs import stopped_and_repeated
 
 from awase.config import Experiment, MethodConfig, Runtime, StreamConfig
 from awase.distributed import ALONE
@@ -341,6 +352,27 @@ def test_a_bank_is_loaded_and_asked_under_a_data_set(out: Path, cache: Path) -> 
     assert number.metrics == numbers["field", "test field", "b->a"]
     (bank,) = rescore(folder, Request(split="test field", directions=("b->a",), post="query_bank"))
     assert bank.bank == "val field"
+
+
+@pytest.mark.parametrize("label", ["replay", "keeplora", "bank"])
+def test_what_was_interrupted_ends_with_the_same_bits_and_another_seed_with_others(
+    label: str, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = experiment_of(table, over_places(label))
+    (whole,) = train(made, tmp_path / "whole", tmp_path / "a", checkpoint_every_s=0)
+    (other,) = train(made.model_copy(update={"seeds": (1,)}), tmp_path / "other", tmp_path / "a")
+    (half,) = stopped_and_repeated(
+        lambda: train(made, tmp_path / "half", tmp_path / "b", checkpoint_every_s=0), monkeypatch
+    )
+    for stage in range(3):
+        expected, found, foreign = (
+            load_file(tmp_path / place / "stages" / record.stages[stage].hash / "model.safetensors")
+            for record, place in ((whole, "a"), (half, "b"), (other, "a"))
+        )
+        assert expected.keys() == found.keys() == foreign.keys()
+        assert all(torch.equal(value, found[key]) for key, value in expected.items())
+        assert any(not torch.equal(value, foreign[key]) for key, value in expected.items())
+    assert [n.metrics for n in whole.retrieval.numbers] == [n.metrics for n in half.retrieval.numbers]
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------------
