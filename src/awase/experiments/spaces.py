@@ -116,10 +116,11 @@ POLICIES: dict[str, list[dict[str, JsonValue]]] = {
     "bank": [{"name": "bank"}],
     "bank-heads": [{"name": "bank", "combination": {"adapter": {"rank": 256}}}],
     "bank-encoders": [{"name": "bank", "combination": {"place": "both", "adapter": {"rank": 8, "targets": "*"}}}],
+    "bank-encoders-r32": [{"name": "bank", "combination": {"place": "both", "adapter": {"rank": 32, "targets": "*"}}}],
 }
 """Short names of policies for the second stage, at their defaults where these fit small encoders.
 
-`bank`: adapters at the heads; `bank-heads`: of full rank, heads of the pair's own; `bank-encoders`: in encoders too.
+`bank`: adapters at the heads; `bank-heads`: of full rank, heads of the pair's own; `bank-encoders`: in encoders too, of rank 8 and 32.
 """
 RELAXED: dict[str, list[dict[str, JsonValue]]] = {
     "relaxed": [],
