@@ -9,13 +9,14 @@ import torch
 from space_samples import DIM, WIDTHS, model_of, rows_of, slow_mms, stage_of, step_of, taken
 from torch import Tensor, nn
 
+from awase.adapters import Bank
 from awase.adapters.adapter import Adapter
-from awase.config import KeptConfig, RetrievalConfig
+from awase.config import AdapterConfig, KeptConfig, RetrievalConfig
 from awase.config.policies import check_together
 from awase.distributed import ALONE
 from awase.models import Retrieval
 from awase.runner.known import KnownFeatures
-from awase.runner.low_rank import layer_rows, learned_directions
+from awase.runner.low_rank import check_low_rank, layer_rows, learned_directions
 from awase.runner.space_fisher import pairs_fisher
 from awase.runner.space_kept import Elastic, Kept, Reading, old_parameters
 from awase.runner.space_null import null_space
@@ -323,9 +324,18 @@ def test_a_layers_rows_times_its_weight_are_what_it_gives(layer: nn.Module, size
     torch.testing.assert_close(found, given, rtol=1e-5, atol=1e-5)
 
 
-def test_rows_of_other_layers_are_refused() -> None:
-    with pytest.raises(ValueError, match="this is a Conv3d"):
-        layer_rows(nn.Conv3d(1, 1, 1), torch.zeros(1, 1, 1, 1, 1))
+def test_layers_without_directions_are_refused_before_anything_is_trained() -> None:
+    stage = stage_with({"name": "low_rank", "directions": "osrm"})
+    stage = stage.model_copy(update={"adapters": {"v": AdapterConfig(targets="*")}})
+    model = nn.ModuleDict(
+        {"encoders": nn.ModuleDict({"v": nn.Conv3d(1, 1, 1)}), "projections": nn.ModuleDict({"v": nn.Linear(2, 2)})}
+    )
+    for kind in model.values():
+        Bank.inject(kind["v"], AdapterConfig(targets="*", rank=1), seed=0)
+    with pytest.raises(ValueError, match=r"encoders.v is a LoraConv3d. Name other layers"):
+        check_low_rank(model, stage)
+    plain = stage_with({"name": "low_rank"})
+    check_low_rank(model, plain.model_copy(update={"adapters": stage.adapters}))
 
 
 def test_dns_leaves_every_old_score_and_lets_the_heads_move() -> None:

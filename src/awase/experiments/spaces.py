@@ -120,7 +120,8 @@ POLICIES: dict[str, list[dict[str, JsonValue]]] = {
 }
 """Short names of policies for the second stage, at their defaults where these fit small encoders.
 
-`bank`: adapters at the heads; `bank-heads`: of full rank, heads of the pair's own; `bank-encoders`: in encoders too, of rank 8 and 32.
+`bank`: adapters at the heads; `bank-heads`: of full rank, heads of the pair's own; `bank-encoders`: in encoders too,
+of rank 8 and 32.
 """
 RELAXED: dict[str, list[dict[str, JsonValue]]] = {
     "relaxed": [],

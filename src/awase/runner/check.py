@@ -13,6 +13,7 @@ from awase.evaluation import score
 from awase.methods import build_method
 from awase.models import Classifier
 from awase.runner.build import build_model
+from awase.runner.low_rank import check_low_rank
 from awase.runner.overrides import changed_settings
 from awase.runner.setting import Setting
 from awase.runner.space_scores import space_metric_names
@@ -51,6 +52,7 @@ def _check_stage(stage: StageConfig, setting: Setting) -> None:
         # Weights that do not fit, or a pickle of more than tensors: torch's own errors.
         raise ValueError(f"The model of stage {stage.name!r} cannot be built: {error}") from error
     trained = match_parts(stage.train, model.parts()) if stage.train else ()
+    check_low_rank(model, stage)
     if stage.balancing is not None and isinstance(model, Classifier):
         loss = sample_loss_of(stage.training, setting)
         build_rule(stage.balancing, rule_context(model, stage, trained, setting, loss))

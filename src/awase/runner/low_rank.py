@@ -20,6 +20,7 @@ from awase.adapters import (
 from awase.adapters.adapter import Adapter
 from awase.adapters.bank import DEFAULT_KEY
 from awase.adapters.subspaces import SAME
+from awase.config import StageConfig
 from awase.config.policies import LowRankPolicy
 from awase.fusion.rows import evaluating
 from awase.types import Batch
@@ -46,8 +47,7 @@ def begin_directions(
     over `earlier`, of new ones from one over `batches`, and, for `keeplora`, from the gradient of the loss of new
     batches, their mean. `forward` gives that loss of a batch. Without `earlier` old and new samples are the same, so
     that `inflora` takes the leading directions of the share 1 - energy that is left.
-    Raises `ValueError` for a layer that is neither linear nor a plain convolution of pictures or signals, and where
-    fewer than `rank` directions are left.
+    Raises `ValueError` where fewer than `rank` directions are left. All layers have directions (`check_low_rank`).
     """
     if policy.directions == "random":
         return
@@ -153,29 +153,45 @@ def _zeros(adapter: Adapter, device: str) -> Tensor:
     return torch.zeros(size, size, dtype=torch.float64, device=device)
 
 
-def layer_rows(layer: nn.Module, value: Tensor) -> Float[Tensor, "rows inputs"]:
-    """What a layer multiplies with its flattened weight: vectors, or the patches of pictures and of signals.
+def check_low_rank(model: nn.Module, stage: StageConfig) -> None:
+    """Raises `ValueError` for a stage whose policy asks for directions of a layer that they are not found for."""
+    kept = () if stage.retrieval is None or stage.retrieval.kept is None else stage.retrieval.kept.policies
+    policies = [one for one in kept if isinstance(one, LowRankPolicy)]
+    policies += [] if stage.stream is None or stage.stream.low_rank is None else [stage.stream.low_rank]
+    if all(policy.directions == "random" for policy in policies):
+        return
+    places = ("encoders",) if stage.retrieval is None else ("encoders", "projections")
+    for name, (layer, _) in adapted_layers(model, stage.adapters, places).items():
+        if not has_directions(layer):
+            raise ValueError(
+                f"Directions are found for linear layers and for convolutions of pictures and signals; {name} is a "
+                f"{type(layer).__name__}. Name other layers in the policy's `targets`, or set directions='random'."
+            )
 
-    Raises `ValueError` for another layer.
-    """
-    if isinstance(layer, nn.Linear):
-        return value.detach().flatten(0, -2)
-    if isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str):
-        flat = value.detach()
-        sizes: dict[str, tuple[int, ...]] = {
-            "kernel_size": layer.kernel_size,
-            "dilation": layer.dilation,
-            "padding": layer.padding,
-            "stride": layer.stride,
-        }
-        if isinstance(layer, nn.Conv1d):  # a picture of one line
-            flat = flat.unsqueeze(-2)
-            sizes = {name: (0 if name == "padding" else 1, *size) for name, size in sizes.items()}
-        return F.unfold(flat, **sizes).transpose(1, 2).flatten(0, 1)
-    raise ValueError(
-        "Directions are found for linear layers and for convolutions of pictures and signals; this is a "
-        f"{type(layer).__name__}. Name other layers in the policy's `targets`, or set directions='random'."
-    )
+
+def has_directions(layer: nn.Module) -> bool:
+    """Whether a layer multiplies its flattened weight with vectors, or with patches of pictures or signals."""
+    if isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return layer.groups == 1 and not isinstance(layer.padding, str)
+    return isinstance(layer, nn.Linear)
+
+
+def layer_rows(layer: nn.Module, value: Tensor) -> Float[Tensor, "rows inputs"]:
+    """What a layer that `has_directions` multiplies with its flattened weight."""
+    flat = value.detach()
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return flat.flatten(0, -2)
+    assert not isinstance(layer.padding, str), "the layer has directions"
+    sizes: dict[str, tuple[int, ...]] = {
+        "kernel_size": layer.kernel_size,
+        "dilation": layer.dilation,
+        "padding": layer.padding,
+        "stride": layer.stride,
+    }
+    if isinstance(layer, nn.Conv1d):  # a picture of one line
+        flat = flat.unsqueeze(-2)
+        sizes = {name: (0 if name == "padding" else 1, *size) for name, size in sizes.items()}
+    return F.unfold(flat, **sizes).transpose(1, 2).flatten(0, 1)
 
 
 @contextmanager
