@@ -36,6 +36,7 @@ from awase.runner.run import run_experiment
 from awase.runner.setting import Setting, open_setting
 from awase.runner.space import Space
 from awase.runner.space_again import Request, rescore
+from awase.runner.space_files import read_embeddings
 from awase.runner.space_scores import embed_split, space_metrics
 from awase.runner.space_stream import answer_for, validation_mean_of_spaces
 from awase.runner.space_work import space_work
@@ -352,6 +353,19 @@ def test_a_bank_is_loaded_and_asked_under_a_data_set(out: Path, cache: Path) -> 
     assert number.metrics == numbers["field", "test field", "b->a"]
     (bank,) = rescore(folder, Request(split="test field", directions=("b->a",), post="query_bank"))
     assert bank.bank == "val field"
+
+
+def test_adapters_of_combinations_have_their_routes_on_a_stream_too(table: Path, cache: Path, tmp_path: Path) -> None:
+    method = MethodConfig(
+        method="pair_adapters", settings={"retrieval": SPACE, "combination": {"adapter": {"rank": 2}}}
+    )
+    (record,) = train(experiment_of(table, method), tmp_path, cache)
+    folder = tmp_path / "pair_adapters" / "seed-0"
+    assert len(read_embeddings(folder, "combinations", "val")) == 27
+    assert {n.split for n in record.retrieval.agnostic} == {
+        f"{kind} {place}" for kind in ("val", "test") for place in PLACES
+    }
+    assert Space.from_pretrained(folder, device="cpu", cache=cache).route("b->a").keys
 
 
 @pytest.mark.parametrize("label", ["replay", "keeplora", "bank"])

@@ -15,7 +15,7 @@ from awase.records import Metric, RetrievalRecord, SpaceNumber
 from awase.runner.nodes import NodeRunner, StageResult
 from awase.runner.routing import Routing, routing_of, write_routing
 from awase.runner.setting import Setting
-from awase.runner.space_bank import bank_numbers
+from awase.runner.space_bank import BANK, bank_numbers
 from awase.runner.space_drift import drift_of
 from awase.runner.space_files import read_embeddings, write_embeddings, write_samples
 from awase.runner.space_scores import embed_split, mean_over_pairs, numbers_of, same_content, uses_cosine
@@ -100,9 +100,11 @@ def score_spaces(runner: NodeRunner, last: StageResult, folder: Path) -> tuple[t
 
 
 def routing_of_run(runner: NodeRunner, last: StageResult, config: RetrievalConfig, folder: Path) -> Routing:
-    """The table of routes, from the embeddings of validation that were just written."""
+    """The table of routes, from the embeddings of validation; of a stream they are written here, of all data sets."""
     assert config.combinations is not None, "the stage has adapters of combinations"
     setting = runner.setting
+    if data_set_of(BANK, setting) is not None:
+        write_embeddings(folder, last.stage.name, BANK, embed_split(runner.space(last), BANK, setting))
     return routing_of(
         folder,
         last.stage.name,
