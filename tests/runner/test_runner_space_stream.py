@@ -61,7 +61,7 @@ POLICIES: dict[str, list[dict[str, Any]]] = {
     "low-rank": [LOW],
     "o-lora": [{**LOW, "weight": 1.0}],
     "inflora": [{**LOW, "directions": "inflora", "energy": 0.5}],
-    "keeplora": [{**LOW, "rank": 1, "directions": "keeplora", "energy": 0.3}],
+    "keeplora": [{**LOW, "directions": "keeplora", "energy": 0.3}],
     "osrm": [{**LOW, "directions": "osrm"}],
     "bank": [{"name": "bank", "combination": {"adapter": {"rank": 2, "targets": "all-linear"}}}],
 }

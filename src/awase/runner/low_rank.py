@@ -1,5 +1,6 @@
 """What the adapters of old towers begin with, so that they disturb little of what the towers did before."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,12 +20,13 @@ from awase.adapters import (
 )
 from awase.adapters.adapter import Adapter
 from awase.adapters.bank import DEFAULT_KEY
-from awase.adapters.subspaces import SAME
+from awase.adapters.subspaces import SAME, complement
 from awase.config import StageConfig
 from awase.config.policies import LowRankPolicy
 from awase.fusion.rows import evaluating
 from awase.types import Batch
 
+log = logging.getLogger(__name__)
 Layers = dict[str, tuple[nn.Module, Adapter]]
 """Name in the model -> layer and its adapter."""
 Forward = Callable[[Batch], Tensor]
@@ -47,7 +49,8 @@ def begin_directions(
     over `earlier`, of new ones from one over `batches`, and, for `keeplora`, from the gradient of the loss of new
     batches, their mean. `forward` gives that loss of a batch. Without `earlier` old and new samples are the same, so
     that `inflora` takes the leading directions of the share 1 - energy that is left.
-    Raises `ValueError` where fewer than `rank` directions are left. All layers have directions (`check_low_rank`).
+    A layer of which fewer than `rank` directions are left has these alone, and zeros below; the log says so. All layers
+    have directions (`check_low_rank`).
     """
     if policy.directions == "random":
         return
@@ -55,15 +58,24 @@ def begin_directions(
     walk = partial(_walk, model, layers, forward, device=device)
     new, gradients = walk(batches(), gradients=policy.directions == "keeplora")
     old = new if earlier is None else walk(earlier())[0]
+    short = []
     for name, (_, adapter) in layers.items():
         weight = weights[name].detach().flatten(1)
-        try:
-            rows = _directions(policy, old[name], new[name], weight, gradients.get(name))
-        except ValueError as error:
-            raise ValueError(f"The layer {name}: {error} Lower the policy's rank or energy.") from None
+        rows = _directions(policy, old[name], new[name], weight, gradients.get(name))
+        if len(rows) < policy.rank:
+            short.append(name)
         with torch.no_grad():
-            adapter.A.copy_(rows.to(adapter.A).view_as(adapter.A))
+            adapter.A.zero_().flatten(1)[: len(rows)].copy_(rows)
         adapter.A.requires_grad_(False)
+    if short:
+        log.warning(
+            "%d of %d layers have fewer than %d directions left, among them %s, and their adapters no more; a lower rank "
+            "or energy gives them more room",
+            len(short),
+            len(layers),
+            policy.rank,
+            short[0],
+        )
 
 
 def _walk(
@@ -139,13 +151,20 @@ def _directions(
     weight: Float[Tensor, "outputs inputs"],
     gradient: Float[Tensor, "outputs inputs"] | None,
 ) -> Float[Tensor, "rank inputs"]:
-    """The policy's directions, from the covariances of old and new samples."""
+    """The policy's directions, from the covariances of old and new samples; fewer where not so many are left."""
     if policy.directions == "osrm":
-        return osrm_directions(old, policy.rank)
+        return osrm_directions(old, min(policy.rank, len(old)))
     basis = feature_basis(old, energy=policy.energy)
+    removed = basis
+    if gradient is not None:
+        main = feature_basis(weight.double().T @ weight.double(), energy=policy.energy)
+        removed = torch.cat([main, basis.to(main)], dim=1)
+    rank = min(policy.rank, complement(removed).shape[1])
+    if rank == 0:
+        return old.new_zeros(0, len(old))
     if gradient is None:
-        return inflora_directions(new, basis, policy.rank)
-    return keeplora_directions(weight, gradient, basis, policy.rank, energy=policy.energy)
+        return inflora_directions(new, basis, rank)
+    return keeplora_directions(weight, gradient, basis, rank, energy=policy.energy)
 
 
 def _zeros(adapter: Adapter, device: str) -> Tensor:
