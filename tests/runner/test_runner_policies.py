@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from awase.adapters import Bank
 from awase.adapters.adapter import Adapter
+from awase.adapters.bank import DEFAULT_KEY
 from awase.config import AdapterConfig, KeptConfig, RetrievalConfig
-from awase.config.policies import check_together
+from awase.config.policies import LowRankPolicy, check_together
 from awase.distributed import ALONE
 from awase.models import Retrieval
 from awase.runner.known import KnownFeatures
-from awase.runner.low_rank import check_low_rank, layer_rows, learned_directions
+from awase.runner.low_rank import begin_directions, check_low_rank, layer_rows, learned_directions
 from awase.runner.space_fisher import pairs_fisher
 from awase.runner.space_kept import Elastic, Kept, Reading, old_parameters
 from awase.runner.space_null import null_space
@@ -322,6 +323,34 @@ def test_a_layers_rows_times_its_weight_are_what_it_gives(layer: nn.Module, size
     given = given.flatten(0, -2) if isinstance(layer, nn.Linear) else given.flatten(2).transpose(1, 2).flatten(0, 1)
     found = layer_rows(layer, value) @ layer.weight.flatten(1).T + layer.bias
     torch.testing.assert_close(found, given, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("directions", "energy", "left"), [("osrm", 0.5, 3), ("inflora", 0.5, 2), ("keeplora", 1.0, 0)]
+)
+def test_a_layer_with_fewer_directions_than_the_rank_has_these_and_zeros(
+    directions: str, energy: float, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = nn.Sequential(nn.Linear(3, 4))
+    bank = Bank.inject(module, AdapterConfig(targets="*", rank=5), seed=0)
+    adapter = bank.adapters(DEFAULT_KEY)["0"]
+    policy = LowRankPolicy(directions=directions, rank=5, energy=energy)
+    batch = rows_of(50)
+    inputs = torch.randn(50, 3) * torch.tensor([9.0, 1.0, 0.5])  # one direction has more than half of the energy
+    begin_directions(
+        module,
+        {"0": (module[0], adapter)},
+        policy,
+        lambda _: module(inputs).square().sum(),
+        lambda: [batch],
+        None,
+        device="cpu",
+    )
+    found = adapter.A.detach()
+    torch.testing.assert_close(found[:left] @ found[:left].T, torch.eye(left), rtol=0, atol=1e-5)
+    assert not found[left:].any()
+    assert not adapter.A.requires_grad
+    assert "1 of 1 layers have fewer than 5 directions" in caplog.text
 
 
 def test_layers_without_directions_are_refused_before_anything_is_trained() -> None:

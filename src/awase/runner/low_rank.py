@@ -69,8 +69,8 @@ def begin_directions(
         adapter.A.requires_grad_(False)
     if short:
         log.warning(
-            "%d of %d layers have fewer than %d directions left, among them %s, and their adapters no more; a lower rank "
-            "or energy gives them more room",
+            "%d of %d layers have fewer than %d directions left, among them %s, and their adapters no more; a lower "
+            "rank or energy gives them more room",
             len(short),
             len(layers),
             policy.rank,
