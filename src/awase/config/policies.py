@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from awase.config.base import Frozen
+from awase.config.parts import AdapterConfig
 
 
 class FreezePolicy(Frozen):
@@ -85,6 +86,11 @@ class LowRankPolicy(Frozen):
     """The share of the old features' (and of keeplora's weights') energy that is left alone."""
     weight: float = Field(0.0, ge=0, exclude_if=lambda value: value == 0)
     """Strength of O-LoRA's penalty on what A reads of the directions along which the earlier stages learned."""
+
+    @property
+    def adapter(self) -> AdapterConfig:
+        """The adapters through which an old tower learns."""
+        return AdapterConfig(targets=self.targets, rank=self.rank, alpha=self.alpha)
 
     @model_validator(mode="after")
     def _check(self) -> "LowRankPolicy":

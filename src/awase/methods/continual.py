@@ -125,11 +125,10 @@ class _Stages:
             return self.distilled(stage, earlier, chosen)
         if self.policy == "low_rank":
             low = chosen.get("low_rank", LowRankPolicy())
-            adapter = AdapterConfig(targets=low.targets, rank=low.rank, alpha=low.alpha)
             train = (*(part for part in stage.train if not part.endswith(".encoder")), "*.adapter")
             changes = {
                 "train": train,
-                "adapters": dict.fromkeys(stage.modalities, adapter),
+                "adapters": dict.fromkeys(stage.modalities, low.adapter),
                 "stream": _checked(stage.stream, {"low_rank": low, "earlier": earlier}),
             }
             return stage.model_copy(update=changes)

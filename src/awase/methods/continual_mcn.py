@@ -63,10 +63,9 @@ def _kept(stage: StageConfig, policy: tuple[Policy, ...], names: tuple[str, ...]
     low = next((one for one in steps if isinstance(one, LowRankPolicy)), None)
     changes: dict[str, object] = {"stream": StageStream(data_sets=names[-1:], earlier=names[:-1])}
     if low is not None:
-        adapter = AdapterConfig(targets=low.targets, rank=low.rank, alpha=low.alpha)
         train = tuple(part for part in train if not part.endswith((".encoder", ".head")))
         train = (*train, *(f"{name}.adapter" for name in stage.modalities))
-        changes["adapters"] = dict.fromkeys(stage.modalities, adapter)
+        changes["adapters"] = dict.fromkeys(stage.modalities, low.adapter)
     assert stage.retrieval is not None, "the stage has a joint space"
     space = RetrievalConfig.model_validate({**stage.retrieval.model_dump(), "kept": kept})
     return stage.model_copy(update={**changes, "train": train, "retrieval": space})

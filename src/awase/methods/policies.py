@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from awase.config import (
-    AdapterConfig,
     BankPolicy,
     CombinationsConfig,
     Curriculum,
@@ -59,9 +58,8 @@ def _kept(stage: StageConfig, kept: KeptConfig) -> StageConfig:
 def _with_low_rank(stage: StageConfig, low: LowRankPolicy, order: Order) -> list[StageConfig]:
     """The old towers learn through adapters, which a stage that trains nothing has in the weights."""
     towers = {f"{name}.{kind}" for name in order.old for kind in ("encoder", "head")}
-    adapter = AdapterConfig(targets=low.targets, rank=low.rank, alpha=low.alpha)
     train = (*(part for part in stage.train if part not in towers), *(f"{name}.adapter" for name in order.old))
-    learning = stage.model_copy(update={"train": train, "adapters": dict.fromkeys(order.old, adapter)})
+    learning = stage.model_copy(update={"train": train, "adapters": dict.fromkeys(order.old, low.adapter)})
     merged = learning.model_copy(
         update={
             "name": "merged",
